@@ -13,5 +13,17 @@ pub mod settings;
 pub mod url;
 pub mod version;
 
+pub mod bootstrap;
+pub mod datadir;
+pub mod flags;
+pub mod load;
+
+mod args;
+mod build;
+mod duration;
+mod environment;
+mod usage;
+
+pub use load::{ConfigError, Note, NoteLevel, Outcome, parse};
 pub use settings::{ClusterState, Config, LogFormat, LogLevel, LogOutput};
 pub use url::{EndpointUrl, Scheme};
