@@ -1,0 +1,35 @@
+//! The multi-version key-value store: key index, revisions, ranges, transactions, compaction, hash.
+//!
+//! Owns:       the key index (key to its revisions and its latest pair) and the store's revisions.
+//! Uses:       `types`, the request messages of `proto`, `prost`'s varints, `crc32c`.
+//! Never:      I/O, clock, randomness, threads; values of old revisions (they come through
+//!             [`History`]); lease state (asked through [`LeaseView`], changed by returned values).
+//! Invariants: [`Store::check_invariants`]; a revision is in the index if and only if its row is in
+//!             the `key` bucket; a failed request leaves no trace.
+//! Source:     api-v3.md 2, peer-protocol.md 15 and 16, disk-formats.md 7.
+
+mod history;
+pub mod kv;
+
+mod key_entry;
+mod store;
+
+mod compare;
+mod range;
+mod txn;
+
+mod check;
+mod compact;
+mod hash;
+mod restore;
+
+pub use check::{check_delete, check_put, check_range, check_txn};
+pub use hash::{HashPlan, HashReply};
+pub use history::{History, HistoryFault, LeaseView};
+pub use range::{CursorStep, RangeCursor, RangeReply};
+pub use restore::{Restored, Restorer};
+pub use store::Store;
+pub use txn::{DeleteReply, Event, EventKind, OpReply, Outcome, PutReply, TxnReply};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Ranges: a cursor at a fixed revision that can be stepped, and the reply made of what it found.
+//!
+//! Owns:       the progress of one range.
+//! Uses:       `store`, `key_entry`, `kv`; `History` for values that are no longer the latest.
+//! Never:      decoding of pairs that are only passed on.
+//! Invariants: all that is collected belongs to one revision, however many steps it took; a step
+//!             after a compaction past that revision is an error, never a short answer.
+//! Source:     api-v3.md 2.2.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use proto::etcdserverpb::RangeRequest;
+use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use types::{EtcdError, KeyRange, RevKey};
+
+use crate::history::{History, HistoryFault};
+use crate::key_entry::{KeyEntry, Origin};
+use crate::kv::KvView;
+use crate::store::Store;
+
+/// Answer to a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeReply {
+    /// Pairs as stored protobuf messages, in the order asked for.
+    pub kvs: Vec<Bytes>,
+    /// Whether the limit cut pairs off.
+    pub more: bool,
+    /// Keys in the range, whatever limit and filters say.
+    pub count: i64,
+    /// Revision of the store when the range began: what the header says.
+    pub revision: i64,
+}
+
+/// Whether a cursor has come to the end of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CursorStep {
+    /// Another step is needed.
+    More,
+    /// Everything is collected.
+    Done,
+}
+
+/// A range at a fixed revision, collected in steps between which the store may change.
+#[derive(Clone, Debug)]
+pub struct RangeCursor {
+    range: KeyRange,
+    read_revision: i64,
+    header_revision: i64,
+    limit: Option<usize>,
+    order: Order,
+    filters: Filters,
+    shape: Shape,
+    visited: Option<Bytes>,
+    items: Vec<Item>,
+    count: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Full,
+    CountOnly,
+    /// Keys and numbers, answered from the index; without leases, as etcd 3.7.
+    Keys,
+    /// Sorted by value first, then the values are cut out.
+    KeysByValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Natural,
+    Sorted { target: SortTarget, descending: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Filters {
+    min_mod: i64,
+    max_mod: i64,
+    min_create: i64,
+    max_create: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    source: Source,
+    /// Zeros where neither filter nor order asks for it.
+    origin: Origin,
+    mod_revision: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Ready(Bytes),
+    Stored(RevKey),
+}
+
+impl Store {
+    /// Answers a range in one go.
+    ///
+    /// # Errors
+    ///
+    /// The inner error is the client's: a compacted or a future revision. The outer one is a fault.
+    pub fn range(
+        &self,
+        request: &RangeRequest,
+        history: &dyn History,
+    ) -> Result<Result<RangeReply, EtcdError>, HistoryFault> {
+        self.range_at(request, self.current_revision, history)
+    }
+
+    /// As [`Store::range`], with the revision that counts as current: inside a transaction that has
+    /// changed something it is the next one.
+    pub(crate) fn range_at(
+        &self,
+        request: &RangeRequest,
+        current: i64,
+        history: &dyn History,
+    ) -> Result<Result<RangeReply, EtcdError>, HistoryFault> {
+        let mut cursor = match self.cursor_at(request, current) {
+            Ok(cursor) => cursor,
+            Err(error) => return Ok(Err(error)),
+        };
+        match cursor.step(self, usize::MAX) {
+            Ok(CursorStep::Done) => {}
+            Ok(CursorStep::More) => return Err(HistoryFault("range did not end".to_owned())),
+            Err(error) => return Ok(Err(error)),
+        }
+        // Under the lock no row can have gone: one that is missing is a fault.
+        let missing = |revision: RevKey| HistoryFault(format!("no row at {revision:?}"));
+        cursor.assemble(history, &missing).map(Ok)
+    }
+
+    /// Begins a range that is read in steps, at the revision asked for or the current one.
+    ///
+    /// # Errors
+    ///
+    /// When the revision is compacted or in the future.
+    pub fn cursor(&self, request: &RangeRequest) -> Result<RangeCursor, EtcdError> {
+        self.cursor_at(request, self.current_revision)
+    }
+
+    fn cursor_at(&self, request: &RangeRequest, current: i64) -> Result<RangeCursor, EtcdError> {
+        if request.revision > current {
+            return Err(EtcdError::FutureRev);
+        }
+        let read_revision = if request.revision <= 0 { current } else { request.revision };
+        if read_revision < self.compacted_revision {
+            return Err(EtcdError::Compacted);
+        }
+        let order = Order::of(request);
+        Ok(RangeCursor {
+            range: KeyRange::from_request(request.key.clone(), request.range_end.clone()),
+            read_revision,
+            header_revision: current,
+            limit: usize::try_from(request.limit).ok().filter(|limit| *limit > 0),
+            order,
+            filters: Filters::of(request),
+            shape: Shape::of(request, order),
+            visited: None,
+            items: Vec::new(),
+            count: 0,
+        })
+    }
+}
+
+impl RangeCursor {
+    /// The revision that is read; register it to keep compaction away while the cursor lives.
+    #[must_use]
+    pub fn read_revision(&self) -> i64 {
+        self.read_revision
+    }
+
+    /// Visits at most `keys_max` further keys of the index.
+    ///
+    /// # Errors
+    ///
+    /// When the store has been compacted past the revision that is read.
+    pub fn step(&mut self, store: &Store, keys_max: usize) -> Result<CursorStep, EtcdError> {
+        if self.read_revision < store.compacted_revision {
+            return Err(EtcdError::Compacted);
+        }
+        let range = self.range.clone();
+        let after = self.visited.take();
+        let mut entries = store.entries(&range, after.as_ref());
+        let mut last = None;
+        for (key, entry) in entries.by_ref().take(keys_max) {
+            if let Some(position) = entry.visible_at(self.read_revision) {
+                self.visit(key, entry, position);
+            }
+            last = Some(key);
+        }
+        self.visited = last.cloned().or(after.clone());
+        Ok(if entries.next().is_some() { CursorStep::More } else { CursorStep::Done })
+    }
+
+    /// Fetches what must be fetched by revision and makes the reply.
+    ///
+    /// # Errors
+    ///
+    /// The inner error is the client's: a row has gone because of a compaction after the last step.
+    /// The outer one is a fault.
+    pub fn into_reply(
+        self,
+        history: &dyn History,
+    ) -> Result<Result<RangeReply, EtcdError>, HistoryFault> {
+        match self.assemble(history, &|_| Interrupted::Compacted) {
+            Ok(reply) => Ok(Ok(reply)),
+            Err(Interrupted::Compacted) => Ok(Err(EtcdError::Compacted)),
+            Err(Interrupted::Fault(fault)) => Err(fault),
+        }
+    }
+
+    fn visit(&mut self, key: &Bytes, entry: &KeyEntry, position: usize) {
+        self.count += 1;
+        if self.shape == Shape::CountOnly || self.is_full() {
+            return;
+        }
+        let revision = entry.change(position).revision();
+        let needs_origin =
+            self.shape == Shape::Keys || self.filters.need_origin() || self.order.needs_origin();
+        let origin = if needs_origin { entry.origin(position) } else { Origin::default() };
+        if !self.filters.pass(revision.main, origin.create_revision) {
+            return;
+        }
+        let source = match (self.shape, entry.latest_at(position)) {
+            (Shape::Keys, _) => Source::Ready(index_pair(key, revision, origin)),
+            (_, Some(pair)) => Source::Ready(pair.clone()),
+            (_, None) => Source::Stored(revision),
+        };
+        self.items.push(Item { source, origin, mod_revision: revision.main });
+    }
+
+    /// Whether further pairs can only be counted: one beyond the limit is what `more` needs.
+    fn is_full(&self) -> bool {
+        self.order == Order::Natural && self.limit.is_some_and(|limit| self.items.len() > limit)
+    }
+
+    fn assemble<E: From<HistoryFault>>(
+        mut self,
+        history: &dyn History,
+        missing: &dyn Fn(RevKey) -> E,
+    ) -> Result<RangeReply, E> {
+        let fetch = |source: Source| match source {
+            Source::Ready(pair) => Ok(pair),
+            Source::Stored(at) => history.value(at)?.ok_or_else(|| missing(at)),
+        };
+        let mut items = std::mem::take(&mut self.items);
+        if let Order::Sorted { target, descending } = self.order {
+            if target == SortTarget::Value {
+                for item in &mut items {
+                    let source = std::mem::replace(&mut item.source, Source::Ready(Bytes::new()));
+                    item.source = Source::Ready(fetch(source)?);
+                }
+            }
+            sort(&mut items, target, descending);
+        }
+        let more = self.limit.is_some_and(|limit| items.len() > limit);
+        items.truncate(self.limit.unwrap_or(usize::MAX));
+        let mut kvs = Vec::with_capacity(items.len());
+        for item in items {
+            let pair = fetch(item.source)?;
+            kvs.push(if self.shape == Shape::KeysByValue { without_value(&pair)? } else { pair });
+        }
+        Ok(RangeReply { kvs, more, count: self.count, revision: self.header_revision })
+    }
+}
+
+enum Interrupted {
+    Compacted,
+    Fault(HistoryFault),
+}
+
+impl From<HistoryFault> for Interrupted {
+    fn from(fault: HistoryFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Shape {
+    fn of(request: &RangeRequest, order: Order) -> Self {
+        let by_value = matches!(order, Order::Sorted { target: SortTarget::Value, .. });
+        match (request.count_only, request.keys_only) {
+            (true, _) => Self::CountOnly,
+            (false, true) if by_value => Self::KeysByValue,
+            (false, true) => Self::Keys,
+            (false, false) => Self::Full,
+        }
+    }
+}
+
+impl Order {
+    /// Numbers that name no order or target are refused before a request gets here; from the log of
+    /// another member they mean the natural order.
+    fn of(request: &RangeRequest) -> Self {
+        let order = SortOrder::try_from(request.sort_order).unwrap_or(SortOrder::None);
+        let target = SortTarget::try_from(request.sort_target).unwrap_or(SortTarget::Key);
+        match (order, target) {
+            (SortOrder::None | SortOrder::Ascend, SortTarget::Key) => Self::Natural,
+            (SortOrder::None | SortOrder::Ascend, target) => {
+                Self::Sorted { target, descending: false }
+            }
+            (SortOrder::Descend, target) => Self::Sorted { target, descending: true },
+        }
+    }
+
+    fn needs_origin(self) -> bool {
+        matches!(self, Self::Sorted { target: SortTarget::Version | SortTarget::Create, .. })
+    }
+}
+
+impl Filters {
+    fn of(request: &RangeRequest) -> Self {
+        Self {
+            min_mod: request.min_mod_revision,
+            max_mod: request.max_mod_revision,
+            min_create: request.min_create_revision,
+            max_create: request.max_create_revision,
+        }
+    }
+
+    fn need_origin(&self) -> bool {
+        self.min_create != 0 || self.max_create != 0
+    }
+
+    /// A bound of zero is no bound; the others are inclusive.
+    fn pass(&self, mod_revision: i64, create_revision: i64) -> bool {
+        (self.min_mod == 0 || mod_revision >= self.min_mod)
+            && (self.max_mod == 0 || mod_revision <= self.max_mod)
+            && (self.min_create == 0 || create_revision >= self.min_create)
+            && (self.max_create == 0 || create_revision <= self.max_create)
+    }
+}
+
+/// Sorts items that are in key order; ties keep that order, which etcd leaves open.
+fn sort(items: &mut [Item], target: SortTarget, descending: bool) {
+    let compare = |a: &Item, b: &Item| match target {
+        SortTarget::Key => Ordering::Equal,
+        SortTarget::Version => a.origin.version.cmp(&b.origin.version),
+        SortTarget::Create => a.origin.create_revision.cmp(&b.origin.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value().cmp(b.value()),
+    };
+    match (target, descending) {
+        (SortTarget::Key, true) => items.reverse(),
+        (SortTarget::Key, false) => {}
+        (_, true) => items.sort_by(|a, b| compare(b, a)),
+        (_, false) => items.sort_by(compare),
+    }
+}
+
+impl Item {
+    fn value(&self) -> &[u8] {
+        let Source::Ready(pair) = &self.source else { return &[] };
+        KvView::parse(pair).map_or(&[], |view| view.value)
+    }
+}
+
+fn index_pair(key: &[u8], revision: RevKey, origin: Origin) -> Bytes {
+    KvView {
+        key,
+        create_revision: origin.create_revision,
+        mod_revision: revision.main,
+        version: origin.version,
+        value: &[],
+        lease: 0,
+    }
+    .encode()
+}
+
+fn without_value(pair: &Bytes) -> Result<Bytes, HistoryFault> {
+    let view = KvView::parse(pair).map_err(|error| HistoryFault(error.to_string()))?;
+    Ok(KvView { value: &[], ..view }.encode())
+}
