@@ -21,9 +21,9 @@ pub fn push_string(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // Go writes U+FFFD raw when it was in the text and escaped when it stands for broken
-            // bytes; a `String` cannot hold broken bytes, so only the first case is left here.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+            // Go escapes U+FFFD only where it stands for broken bytes. A `String` holds it already
+            // replaced, and broken bytes are by far the likelier origin.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{fffd}' | '\0'..='\u{1f}' => {
                 push_escape(out, u32::from(c));
             }
             _ => out.push(c),
@@ -137,7 +137,7 @@ mod tests {
             ("\n\r\t", r#""\n\r\t""#),
             ("\0\u{8}\u{c}\u{1f}", r#""\u0000\u0008\u000c\u001f""#),
             ("\u{2028}\u{2029}", r#""\u2028\u2029""#),
-            ("\u{7f}\u{fffd}ü😀", "\"\u{7f}\u{fffd}ü😀\""),
+            ("\u{7f}\u{fffd}ü😀", "\"\u{7f}\\ufffdü😀\""),
         ];
         for (text, expected) in cases {
             let mut out = String::new();
