@@ -1,0 +1,359 @@
+//! The apply thread: the only writer of the replicated state.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use apply::{Applied, Fault, Local, Machine, Settings, SnapshotBase};
+use backend::{Overlay, View};
+use consensus::Input;
+use proto::raftpb::{ConfState, Entry, EntryType, Snapshot};
+use transport::Transport;
+use types::{LogIndex, NodeId, Term, limits};
+use wal::snap::SnapStore;
+
+use crate::checkpoint::Checkpoints;
+use crate::compactor::Compactor;
+use crate::flusher::ReplaceRequest;
+use crate::shared::{OverlayHistory, Published, Shared, StopReason, ViewSource};
+use crate::waiters::Outcome;
+
+/// Longest hold of the write lock by one chunk.
+const CHUNK_TIME: Duration = Duration::from_millis(1);
+/// How long a removed member goes on, so that its last messages leave (peer-protocol.md 12.4).
+const REMOVED_GRACE: Duration = Duration::from_secs(1);
+
+/// Work of the thread.
+pub(crate) enum ApplyJob {
+    /// Committed entries.
+    Entries(Vec<Entry>),
+    /// A snapshot whose file and log record are durable.
+    Install(Snapshot),
+    /// Rows that the compactor read: those that the compaction at `at` does not keep are deleted.
+    CompactRows { rows: Vec<(types::RevKey, bool, bytes::Bytes)>, at: i64, done: mpsc::SyncSender<()> },
+    /// All rows of the compaction at this revision have been looked at.
+    CompactFinish(i64),
+    /// End.
+    Stop,
+}
+
+/// The queue in front of the thread, and the way back from the raft thread in the middle of a
+/// configuration change.
+pub(crate) struct ApplyQueue {
+    jobs: Mutex<VecDeque<ApplyJob>>,
+    bell: Condvar,
+    conf_states: Mutex<Option<(LogIndex, ConfState)>>,
+    conf_bell: Condvar,
+}
+
+impl ApplyQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            jobs: Mutex::default(),
+            bell: Condvar::new(),
+            conf_states: Mutex::default(),
+            conf_bell: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn push(&self, job: ApplyJob) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn install(&self, snapshot: Snapshot) {
+        self.push(ApplyJob::Install(snapshot));
+    }
+
+    /// Delivers raft's answer to a configuration change.
+    pub(crate) fn conf_state(&self, index: LogIndex, conf_state: ConfState) {
+        let mut slot = self.conf_states.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some((index, conf_state));
+        self.conf_bell.notify_one();
+    }
+
+    fn take(&self) -> ApplyJob {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = jobs.pop_front() {
+                return job;
+            }
+            jobs = self.bell.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the configuration after the change at `index`; `None` when the member stops.
+    fn wait_conf_state(&self, index: LogIndex, shared: &Shared) -> Option<ConfState> {
+        let mut slot = self.conf_states.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match slot.take() {
+                Some((answered, conf_state)) if answered == index => return Some(conf_state),
+                _ if shared.stop_reason().is_some() => return None,
+                _ => {}
+            }
+            let limit = Duration::from_millis(100);
+            slot = match self.conf_bell.wait_timeout(slot, limit) {
+                Ok((slot, _)) => slot,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+}
+
+/// The thread's state.
+pub(crate) struct ApplyThread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Arc<ApplyQueue>,
+    pub(crate) transport: Transport,
+    pub(crate) snaps: SnapStore,
+    pub(crate) settings: Settings,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) compactor: Compactor,
+    pub(crate) propose_alarm: Box<dyn Fn() + Send>,
+}
+
+impl ApplyThread {
+    /// Applies until the member stops.
+    pub(crate) fn run(mut self) {
+        loop {
+            let result = match self.queue.take() {
+                ApplyJob::Entries(entries) => self.entries(entries),
+                ApplyJob::Install(snapshot) => self.install(&snapshot),
+                ApplyJob::CompactRows { rows, at, done } => {
+                    self.compact_rows(&rows, at);
+                    drop(done.send(()));
+                    Ok(())
+                }
+                ApplyJob::CompactFinish(at) => {
+                    let published = &mut *self.shared.write();
+                    published.overlay.extend(published.machine.compact_finish(at));
+                    Ok(())
+                }
+                ApplyJob::Stop => return,
+            };
+            if let Err(fault) = result {
+                self.shared.stop_for(StopReason::Fault(format!("apply: {fault}")));
+                return;
+            }
+            if self.shared.stop_reason().is_some() {
+                return;
+            }
+        }
+    }
+
+    fn entries(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
+        let mut rest = entries.as_slice();
+        while let Some(first) = rest.first() {
+            let taken = match first.entry_type {
+                EntryType::Normal => self.normal_chunk(rest)?,
+                EntryType::ConfChange | EntryType::ConfChangeV2 => {
+                    if !self.conf_change(first)? {
+                        return Ok(());
+                    }
+                    1
+                }
+            };
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+
+    /// Applies normal entries under one hold of the write lock; returns how many.
+    fn normal_chunk(&mut self, entries: &[Entry]) -> Result<usize, Fault> {
+        self.shared.wait_for_space(overlay_full);
+        let view = self.shared.view();
+        let mut done = Vec::with_capacity(entries.len().min(limits::APPLY_CHUNK_ENTRIES));
+        {
+            let published = &mut *self.shared.write();
+            let began = Instant::now();
+            for entry in entries.iter().take(limits::APPLY_CHUNK_ENTRIES) {
+                if entry.entry_type != EntryType::Normal || began.elapsed() > CHUNK_TIME {
+                    break;
+                }
+                done.push(apply_one(published, entry, &view)?);
+            }
+        }
+        let count = done.len();
+        self.settle(done);
+        Ok(count)
+    }
+
+    /// The two steps of a configuration change with raft's answer between them; `false` when the
+    /// member stopped meanwhile.
+    fn conf_change(&mut self, entry: &Entry) -> Result<bool, Fault> {
+        let decision = self.shared.read().machine.check_conf_change(entry)?;
+        let index = LogIndex(entry.index);
+        let change = decision.change.clone();
+        self.shared.inbox.control(Input::ConfChangeApplied { index, change });
+        let Some(conf_state) = self.queue.wait_conf_state(index, &self.shared) else {
+            return Ok(false);
+        };
+        let applied = {
+            let published = &mut *self.shared.write();
+            let mut applied = published.machine.apply_conf_change(entry, decision, &conf_state)?;
+            published.overlay.extend(std::mem::take(&mut applied.ops));
+            applied
+        };
+        self.settle(vec![applied]);
+        Ok(true)
+    }
+
+    /// What follows once the lock is released: locals, replies, progress.
+    fn settle(&mut self, applied: Vec<Applied>) {
+        let Some(last) = applied.last().map(|applied| (applied.index, applied.term)) else {
+            return;
+        };
+        self.shared.applied.store(last.0.0, Ordering::Release);
+        for one in applied {
+            self.settle_one(one);
+        }
+        self.shared.waiters.applied(last.0);
+        self.shared.inbox.control(Input::Applied(last.0));
+        if overlay_due(&self.shared.read().overlay) {
+            self.shared.flush_signals(|signals| signals.hurry = true);
+        }
+        self.checkpoints.consider(last.0);
+    }
+
+    fn settle_one(&mut self, applied: Applied) {
+        for local in applied.local {
+            self.local(local, applied.term);
+        }
+        if applied.request_id.0 == 0 {
+            return;
+        }
+        if let Some(reply) = applied.reply
+            && let Some(waiter) = self.shared.waiters.take(applied.request_id)
+        {
+            drop(waiter.send(Outcome {
+                reply: Ok(reply),
+                revision: applied.revision,
+                index: applied.index,
+                term: applied.term,
+            }));
+        }
+    }
+
+    fn local(&mut self, local: Local, term: Term) {
+        match local {
+            Local::MemberAdded(member) => {
+                if member.id != self.shared.local {
+                    self.transport.add_peer(member.id, member.peer_urls);
+                }
+            }
+            Local::MemberUpdated(member) => {
+                if member.id != self.shared.local {
+                    self.transport.update_peer(member.id, member.peer_urls);
+                }
+            }
+            Local::MemberRemoved(id) => {
+                if id != self.shared.local {
+                    self.transport.remove_peer(id);
+                }
+            }
+            Local::SelfRemoved => self.leave(),
+            Local::ProposeNoSpaceAlarm => (self.propose_alarm)(),
+            Local::CompactionScheduled(revision) => self.compactor.schedule(revision),
+            Local::FirstEntryOfTerm => self.shared.waiters.term_began(term),
+            Local::ClusterVersionSet(version) => {
+                tracing::info!(%version, "updated cluster version");
+            }
+            Local::AlarmsChanged => tracing::warn!("the set of alarms changed"),
+        }
+    }
+
+    fn leave(&self) {
+        tracing::warn!("the member has been permanently removed from the cluster");
+        let shared = Arc::clone(&self.shared);
+        let later = move || {
+            std::thread::sleep(REMOVED_GRACE);
+            shared.stop_for(StopReason::Removed);
+        };
+        drop(std::thread::Builder::new().name("leave".to_owned()).spawn(later));
+    }
+
+    fn compact_rows(&mut self, rows: &[(types::RevKey, bool, bytes::Bytes)], at: i64) {
+        self.shared.wait_for_space(overlay_full);
+        let published = &mut *self.shared.write();
+        let ops = published.machine.compact_step(rows, at);
+        published.overlay.extend(ops);
+    }
+
+    /// Replaces the whole state by a received snapshot. Its `.snap` file and log record are durable,
+    /// so a crash in here is finished by the restart (disk-formats.md 4.4).
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+        let meta = snapshot.metadata.clone();
+        tracing::info!(index = meta.index, term = meta.term, "installing snapshot");
+        let (reply, view) = mpsc::sync_channel(1);
+        let (resume, resumed) = mpsc::sync_channel(1);
+        let received = self.snaps.db_snapshot_path(meta.index);
+        let order = ReplaceRequest { received, reply, resumed };
+        self.shared.flush_signals(|signals| signals.replace = Some(order));
+        let view: Arc<dyn View> = match view.recv() {
+            Ok(Ok(view)) => view,
+            Ok(Err(error)) => return Err(broken(format!("open received database: {error}"))),
+            Err(mpsc::RecvError) => return Err(broken("flusher has stopped".to_owned())),
+        };
+        let v2 = v2store::Store::from_json(&snapshot.data)
+            .map_err(|error| broken(format!("v2 tree of snapshot: {error}")))?;
+        let base = SnapshotBase {
+            index: LogIndex(meta.index),
+            term: Term(meta.term),
+            v2: Some(v2),
+            conf_state: meta.conf_state.clone(),
+        };
+        let source = ViewSource(view.as_ref());
+        let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
+        let mut overlay = Overlay::new();
+        overlay.extend(restored.ops);
+        let peers = machine.membership().members.values().cloned().collect();
+        {
+            let mut published = self.shared.write();
+            self.shared.set_view(view, self.shared.sizes());
+            *published = Published { machine, overlay };
+        }
+        drop(resume.send(()));
+        self.refresh_peers(peers);
+        self.shared.applied.store(meta.index, Ordering::Release);
+        self.shared.waiters.applied(LogIndex(meta.index));
+        self.shared.inbox.control(Input::SnapshotInstalled(meta.clone()));
+        self.checkpoints.installed(LogIndex(meta.index));
+        Ok(())
+    }
+
+    fn refresh_peers(&self, members: Vec<membership::Member>) {
+        self.transport.remove_all();
+        for member in members {
+            if member.id != self.shared.local && member.id != NodeId(0) {
+                self.transport.add_peer(member.id, member.peer_urls);
+            }
+        }
+    }
+}
+
+fn apply_one(
+    published: &mut Published,
+    entry: &Entry,
+    view: &Arc<dyn View>,
+) -> Result<Applied, Fault> {
+    let Published { machine, overlay } = published;
+    let mut applied = machine.apply(entry, &OverlayHistory { overlay, view })?;
+    overlay.extend(std::mem::take(&mut applied.ops));
+    Ok(applied)
+}
+
+/// Above this apply waits for the flusher: the only back-pressure between the two.
+fn overlay_full(overlay: &Overlay) -> bool {
+    let active = overlay.active();
+    active.ops() > 2 * limits::OVERLAY_OPS_MAX || active.bytes() > 2 * limits::OVERLAY_BYTES_MAX
+}
+
+fn overlay_due(overlay: &Overlay) -> bool {
+    let active = overlay.active();
+    active.ops() >= limits::OVERLAY_OPS_MAX || active.bytes() >= limits::OVERLAY_BYTES_MAX
+}
+
+fn broken(text: String) -> Fault {
+    Fault::InvariantBroken(text)
+}

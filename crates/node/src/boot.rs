@@ -1,0 +1,329 @@
+//! From files to a member ready to run: bootstrap of a new log, recovery of an old one.
+//!
+//! Owns:       the order in which the files of a data directory are opened at start.
+//! Uses:       `wal`, `backend`, `consensus`, `apply`, over any [`Disk`].
+//! Never:      threads, clocks, the network: simulation boots its members through here too.
+//! Invariants: raft starts at the newest valid WAL snapshot record; nothing is applied twice.
+//! Source:     design.md 4 "Restart as Go does"; disk-formats.md 4.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use apply::{Machine, Restored, Settings, SnapshotBase};
+use backend::{BoltEngine, Engine, EngineError};
+use bolt::BoltError;
+use consensus::{Driver, Recovered};
+use disk::Disk;
+use membership::Member;
+use proto::raftpb::{ConfState, HardState, Snapshot};
+use types::{Bucket, ClusterId, LogIndex, NodeId, Term};
+use wal::snap::SnapStore;
+use wal::{Metadata, Replay, Wal, WalError, WalSnapshot};
+
+use crate::options::Options;
+use crate::shared::ViewSource;
+
+/// What to do when the directory holds no log.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// This member.
+    pub local: NodeId,
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// Members of a new cluster; empty when joining a running one.
+    pub members: Vec<Member>,
+}
+
+/// Everything that was opened.
+pub struct Booted {
+    /// The identity recorded in the log.
+    pub metadata: Metadata,
+    /// The log, ready for appending.
+    pub wal: Wal,
+    /// The snapshot files.
+    pub snaps: SnapStore,
+    /// The database.
+    pub engine: Box<dyn Engine>,
+    /// The replicated state at the consistent index.
+    pub machine: Machine,
+    /// What restoring wants to be written first.
+    pub restored: Restored,
+    /// Raft, with the log behind the snapshot.
+    pub driver: Driver,
+    /// Index of the snapshot that the log starts from.
+    pub snapshot_index: LogIndex,
+    /// Settings that the machine was restored with; used again for received snapshots.
+    pub settings: Settings,
+}
+
+/// Why a member cannot start from its files.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The log or a snapshot file.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The database.
+    #[error("open database: {0}")]
+    Engine(#[from] EngineError),
+    /// The replicated state.
+    #[error("restore state: {0}")]
+    State(#[from] apply::Fault),
+    /// Raft.
+    #[error("start raft: {0}")]
+    Raft(#[from] consensus::StartError),
+    /// Another process has the directory.
+    #[error("cannot open database {path}: another process has locked it")]
+    InUse {
+        /// The locked file.
+        path: PathBuf,
+    },
+    /// The log needs a database that is not there.
+    #[error("failed to find database snapshot file {path}")]
+    MissingDatabase {
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// A snapshot file whose v2 tree cannot be read.
+    #[error("v2 tree of snapshot {index}: {reason}")]
+    BadTree {
+        /// Index of the snapshot.
+        index: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file operation outside of the formats.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The failure.
+        source: std::io::Error,
+    },
+    /// There is no log and nothing to found one from.
+    #[error("no log in {path} and no cluster to bootstrap")]
+    NothingToFound {
+        /// The log directory.
+        path: PathBuf,
+    },
+}
+
+/// Whether the directory holds a log, so that bootstrap settings are ignored.
+///
+/// # Errors
+/// Those of the file system.
+pub fn has_log(options: &Options) -> std::io::Result<bool> {
+    Wal::exists(options.disk.as_ref(), &options.paths.wal)
+}
+
+/// Opens the data directory, founding it first when it is empty.
+///
+/// # Errors
+/// As [`BootError`] says; nothing was changed beyond what etcd repairs.
+pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, BootError> {
+    let disk = Arc::clone(&options.disk);
+    disk.create_dir_all(&options.paths.snap).map_err(io("create snapshot directory"))?;
+    let snaps = SnapStore::new(Arc::clone(&disk), &options.paths.snap);
+    snaps.remove_temporary_files()?;
+    let mut engine = open_engine(options)?;
+    let had_log = has_log(options).map_err(io("look for log"))?;
+    if !had_log {
+        let founding = founding
+            .ok_or_else(|| BootError::NothingToFound { path: options.paths.wal.clone() })?;
+        create_log(options, founding)?;
+    }
+    let valid = Wal::valid_snapshots(disk.as_ref(), &options.paths.wal)?;
+    let snapshot = snaps.load_newest(&valid)?;
+    if let Some(snapshot) = &snapshot {
+        engine = catch_up_engine(options, &snaps, engine, snapshot)?;
+    }
+    let start = snapshot.as_ref().map_or_else(WalSnapshot::default, |snapshot| WalSnapshot {
+        index: snapshot.metadata.index,
+        term: snapshot.metadata.term,
+        conf_state: None,
+    });
+    let (mut wal, mut replay) = Wal::open(disk, &options.paths.wal, &start, wal_options(options))?;
+    if let Some(founding) = founding.filter(|_| replay.is_blank()) {
+        append_founding_entries(&mut wal, &mut replay, founding)?;
+    }
+    assemble(options, wal, replay, snapshot, snaps, engine)
+}
+
+fn open_engine(options: &Options) -> Result<Box<dyn Engine>, BootError> {
+    let path = options.paths.db();
+    match BoltEngine::open(options.disk.as_ref(), &path, options.no_sync) {
+        Ok(engine) => Ok(Box::new(engine)),
+        Err(EngineError::Bolt(BoltError::Locked)) => Err(BootError::InUse { path }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn wal_options(options: &Options) -> wal::Options {
+    wal::Options { segment_bytes: options.segment_bytes, no_sync: options.no_sync }
+}
+
+fn create_log(options: &Options, founding: &Founding) -> Result<(), BootError> {
+    let metadata = Metadata { node_id: founding.local, cluster_id: founding.cluster_id };
+    let disk = Arc::clone(&options.disk);
+    drop(Wal::create(disk, &options.paths.wal, metadata, wal_options(options))?);
+    Ok(())
+}
+
+/// Writes what every founding member writes for itself. A crash between the creation of the log and
+/// this leaves a blank log, which the next start completes in the same way.
+fn append_founding_entries(
+    wal: &mut Wal,
+    replay: &mut Replay,
+    founding: &Founding,
+) -> Result<(), BootError> {
+    if founding.members.is_empty() {
+        return Ok(());
+    }
+    let (entries, hard_state) = consensus::bootstrap::new_cluster(&founding.members);
+    wal.append(&entries, Some(&hard_state))?;
+    wal.flush(true)?;
+    replay.entries = entries;
+    replay.hard_state = hard_state;
+    Ok(())
+}
+
+/// A snapshot was received, and the crash came before its database took the name `db`.
+fn catch_up_engine(
+    options: &Options,
+    snaps: &SnapStore,
+    engine: Box<dyn Engine>,
+    snapshot: &Snapshot,
+) -> Result<Box<dyn Engine>, BootError> {
+    let consistent = consistent_index(engine.as_ref())?;
+    if snapshot.metadata.index <= consistent.0 {
+        return Ok(engine);
+    }
+    let received = snaps.db_snapshot_path(snapshot.metadata.index);
+    let disk = options.disk.as_ref();
+    if !disk.exists(&received).map_err(io("look for received database"))? {
+        return Err(BootError::MissingDatabase { path: received });
+    }
+    drop(engine);
+    disk.rename(&received, &options.paths.db()).map_err(io("rename received database"))?;
+    disk.sync_dir(&options.paths.snap).map_err(io("sync snapshot directory"))?;
+    open_engine(options)
+}
+
+/// The index that the database is consistent with; 0 for an empty one.
+fn consistent_index(engine: &dyn Engine) -> Result<LogIndex, BootError> {
+    let row = engine.view().get(Bucket::Meta, b"consistent_index")?;
+    let bytes = row.and_then(|row| <[u8; 8]>::try_from(row.as_ref()).ok());
+    Ok(LogIndex(bytes.map_or(0, u64::from_be_bytes)))
+}
+
+fn assemble(
+    options: &Options,
+    mut wal: Wal,
+    mut replay: Replay,
+    snapshot: Option<Snapshot>,
+    snaps: SnapStore,
+    engine: Box<dyn Engine>,
+) -> Result<Booted, BootError> {
+    let consistent = consistent_index(engine.as_ref())?;
+    let conf_state = replay
+        .snapshot
+        .conf_state
+        .clone()
+        .or_else(|| snapshot.as_ref().map(|snapshot| snapshot.metadata.conf_state.clone()))
+        .unwrap_or_default();
+    let metadata = replay.metadata;
+    if options.force_new_cluster {
+        force_new_cluster(&mut wal, &mut replay, &conf_state, consistent)?;
+    }
+    let settings = Settings {
+        local: metadata.node_id,
+        cluster_id: metadata.cluster_id,
+        max_learners: options.max_learners,
+        quota_bytes: options.quota_bytes,
+        election_timeout_ms: election_timeout_ms(options),
+        server_version: options.cluster_version_max(),
+    };
+    let base = snapshot_base(snapshot.as_ref(), conf_state.clone())?;
+    let snapshot_index = base.index;
+    let view = engine.view();
+    let source = ViewSource(view.as_ref());
+    let (machine, restored) = Machine::restore(&source, settings.clone(), base)?;
+    let recovered = Recovered {
+        snapshot: proto::raftpb::SnapshotMetadata {
+            conf_state,
+            index: replay.snapshot.index,
+            term: replay.snapshot.term,
+        },
+        hard_state: replay.hard_state,
+        entries: replay.entries,
+        consistent_index: consistent,
+    };
+    let driver = Driver::new(driver_options(options, metadata.node_id), recovered)?;
+    Ok(Booted {
+        metadata,
+        wal,
+        snaps,
+        engine,
+        machine,
+        restored,
+        driver,
+        snapshot_index,
+        settings,
+    })
+}
+
+fn driver_options(options: &Options, id: NodeId) -> consensus::Options {
+    consensus::Options {
+        id,
+        election_ticks: options.timing.election_ticks,
+        heartbeat_ticks: 1,
+        pre_vote: options.pre_vote,
+        seed: options.seed,
+    }
+}
+
+fn election_timeout_ms(options: &Options) -> u64 {
+    u64::try_from(options.timing.election_timeout().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn snapshot_base(
+    snapshot: Option<&Snapshot>,
+    conf_state: ConfState,
+) -> Result<SnapshotBase, BootError> {
+    let Some(snapshot) = snapshot else { return Ok(SnapshotBase::default()) };
+    let index = snapshot.metadata.index;
+    let v2 = v2store::Store::from_json(&snapshot.data)
+        .map_err(|error| BootError::BadTree { index, reason: error.to_string() })?;
+    Ok(SnapshotBase {
+        index: LogIndex(index),
+        term: Term(snapshot.metadata.term),
+        v2: Some(v2),
+        conf_state,
+    })
+}
+
+/// Rewrites the end of the log so that this member is alone (disk-formats.md 4.8).
+fn force_new_cluster(
+    wal: &mut Wal,
+    replay: &mut Replay,
+    conf_state: &ConfState,
+    consistent: LogIndex,
+) -> Result<(), BootError> {
+    let forced = consensus::bootstrap::force_new_cluster(
+        replay.metadata.node_id,
+        replay.hard_state,
+        std::mem::take(&mut replay.entries),
+        conf_state,
+        consistent,
+    );
+    let hard_state: HardState = forced.hard_state;
+    wal.append(&forced.appended, Some(&hard_state))?;
+    wal.flush(true)?;
+    replay.entries = forced.kept;
+    replay.entries.extend(forced.appended);
+    replay.hard_state = hard_state;
+    Ok(())
+}
+
+fn io(operation: &'static str) -> impl Fn(std::io::Error) -> BootError {
+    move |source| BootError::Io { operation, source }
+}

@@ -1,0 +1,109 @@
+//! Physical compaction: old revisions leave the database in revision order, a batch at a time.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use backend::{EngineError, View};
+use bytes::Bytes;
+use types::{Bucket, RevKey};
+
+use crate::apply_thread::{ApplyJob, ApplyQueue};
+use crate::shared::{Shared, StopReason};
+
+/// Rows looked at in one batch, as etcd's `--compaction-batch-limit`.
+const BATCH_ROWS: usize = 1000;
+/// Pause between two batches, as etcd's `--compaction-sleep-interval`.
+const BATCH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Starts the deletion of what a compaction allows to go.
+pub(crate) struct Compactor {
+    orders: mpsc::Sender<i64>,
+}
+
+impl Compactor {
+    /// A compactor with its thread, which ends with the last sender.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        apply: Arc<ApplyQueue>,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (orders, received) = mpsc::channel();
+        let work = move || {
+            for at in received {
+                if let Err(error) = compact(&shared, &apply, at) {
+                    shared.stop_for(StopReason::Fault(format!("compact database: {error}")));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(work)?;
+        Ok((Self { orders }, thread))
+    }
+
+    /// Orders the deletion for the compaction at this revision; it starts once the batch that
+    /// scheduled it is durable.
+    pub(crate) fn schedule(&self, at: i64) {
+        drop(self.orders.send(at));
+    }
+}
+
+fn compact(shared: &Arc<Shared>, apply: &Arc<ApplyQueue>, at: i64) -> Result<(), EngineError> {
+    if !wait_for_commit(shared) {
+        return Ok(());
+    }
+    let mut from = RevKey::new(0, 0);
+    loop {
+        let (rows, next) = read_batch(shared.view().as_ref(), from, at)?;
+        if !rows.is_empty() {
+            let (done, finished) = mpsc::sync_channel(1);
+            apply.push(ApplyJob::CompactRows { rows, at, done });
+            if finished.recv().is_err() || shared.stop_reason().is_some() {
+                return Ok(());
+            }
+        }
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+        std::thread::sleep(BATCH_PAUSE);
+    }
+    apply.push(ApplyJob::CompactFinish(at));
+    tracing::info!(revision = at, "finished compaction");
+    Ok(())
+}
+
+/// Waits for a commit that holds everything applied by now; `false` when the member stops first.
+fn wait_for_commit(shared: &Arc<Shared>) -> bool {
+    let (done, committed) = mpsc::sync_channel(1);
+    let captured = Box::new(move |_| drop(done.send(())));
+    shared.flush_signals(|signals| signals.captures.push(captured));
+    committed.recv().is_ok()
+}
+
+type Rows = Vec<(RevKey, bool, Bytes)>;
+
+/// The next rows at or below the compacted revision, and where to go on.
+fn read_batch(
+    view: &dyn View,
+    from: RevKey,
+    at: i64,
+) -> Result<(Rows, Option<RevKey>), EngineError> {
+    let mut rows = Rows::new();
+    let mut next = None;
+    view.scan(Bucket::Key, &from.to_live(), &mut |key, value| {
+        let Some((revision, tombstone)) = RevKey::parse(key) else {
+            return ControlFlow::Continue(());
+        };
+        if revision.main > at {
+            return ControlFlow::Break(());
+        }
+        if rows.len() == BATCH_ROWS {
+            next = Some(revision);
+            return ControlFlow::Break(());
+        }
+        if let Some(user_key) = mvcc::kv::key_of(value) {
+            rows.push((revision, tombstone, Bytes::copy_from_slice(user_key)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((rows, next))
+}

@@ -1,0 +1,542 @@
+//! What the edges see of a member: propose, read, inspect.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use apply::{Machine, Reply, Response};
+use bytes::Bytes;
+use consensus::Input;
+use membership::strict::{Connections, Rule};
+use membership::{ClusterVersion, Member};
+use mvcc::{HashReply, RangeReply};
+use prost::Message as _;
+use proto::etcdserverpb::{InternalRaftRequest, RangeRequest, RequestHeader};
+use proto::raftpb::{ConfChange, ConfChangeType};
+use proto::v2_request::V2Request;
+use tokio::time::{Instant, timeout_at};
+use transport::Transport;
+use types::{ClusterId, EtcdError, LogIndex, NodeId, RequestId, Term, V2Error, limits};
+use v2store::Event;
+
+use crate::options::Options;
+use crate::request_id::RequestIds;
+use crate::shared::{Shared, SharedHistory, StopReason};
+use crate::waiters::Outcome;
+
+/// Proposals that may wait at one time, for a leader or for their outcome; further ones are refused
+/// with `too many requests`.
+const PROPOSALS_PENDING_MAX: usize = 20_000;
+/// Pause before a proposal is tried again that raft certainly did not take.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// The outcome of a v3 proposal.
+#[derive(Debug)]
+pub struct ProposeReply {
+    /// What the request did.
+    pub response: Response,
+    /// Store revision after it.
+    pub revision: i64,
+    /// Term of its entry.
+    pub term: Term,
+}
+
+/// The outcome of a v2 proposal.
+#[derive(Debug)]
+pub struct V2Outcome {
+    /// What the request did.
+    pub result: Result<Event, V2Error>,
+    /// Position of its entry.
+    pub raft_index: LogIndex,
+    /// Term of its entry.
+    pub raft_term: Term,
+}
+
+/// A member at a glance.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This member.
+    pub member_id: NodeId,
+    /// Its cluster.
+    pub cluster_id: ClusterId,
+    /// The leader; 0 when unknown.
+    pub leader: NodeId,
+    /// Current term.
+    pub term: Term,
+    /// Commit index.
+    pub commit: LogIndex,
+    /// Applied index.
+    pub applied: LogIndex,
+    /// Store revision.
+    pub revision: i64,
+    /// Bytes of the database file.
+    pub db_size: u64,
+    /// Bytes of it in use.
+    pub db_size_in_use: u64,
+    /// Whether this member is a learner.
+    pub is_learner: bool,
+    /// Cluster version, once decided.
+    pub cluster_version: Option<ClusterVersion>,
+    /// Raised alarms, as member ID and kind.
+    pub alarms: Vec<proto::etcdserverpb::AlarmMember>,
+}
+
+/// A cheap handle on a running member.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) options: Options,
+    pub(crate) ids: RequestIds,
+    pub(crate) pending: AtomicUsize,
+    pub(crate) transport: Transport,
+    pub(crate) started: std::time::Instant,
+}
+
+/// Takes a waiter out again when its client is gone.
+struct Registered<'a> {
+    inner: &'a Inner,
+    id: RequestId,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.inner.shared.waiters.forget(self.id);
+    }
+}
+
+struct Pending<'a>(&'a AtomicUsize);
+
+impl<'a> Pending<'a> {
+    fn enter(count: &'a AtomicUsize) -> Result<Self, EtcdError> {
+        let pending = Self(count);
+        if count.fetch_add(1, Ordering::Relaxed) >= PROPOSALS_PENDING_MAX {
+            return Err(EtcdError::RequestTooManyRequests);
+        }
+        Ok(pending)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// This member.
+    #[must_use]
+    pub fn local(&self) -> NodeId {
+        self.inner.shared.local
+    }
+
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.inner.cluster_id
+    }
+
+    /// The settings that the member runs with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Puts a v3 request through the log.
+    ///
+    /// # Errors
+    /// The error that every member computed for it, or why its outcome is unknown.
+    pub async fn propose(
+        &self,
+        mut request: InternalRaftRequest,
+    ) -> Result<ProposeReply, EtcdError> {
+        let outcome = self
+            .submit(|id| {
+                request.header = Some(RequestHeader { id: id.0, ..RequestHeader::default() });
+                Bytes::from(request.encode_to_vec())
+            })
+            .await?;
+        let Outcome { reply, revision, term, .. } = outcome;
+        match reply? {
+            Reply::V3(result) => Ok(ProposeReply { response: result?, revision, term }),
+            Reply::V2(_) | Reply::Members(_) => Err(EtcdError::Unhealthy),
+        }
+    }
+
+    /// Puts a v2 request through the log.
+    ///
+    /// # Errors
+    /// Why its outcome is unknown; errors of the v2 store are in the outcome.
+    pub async fn propose_v2(&self, mut request: V2Request) -> Result<V2Outcome, EtcdError> {
+        let outcome = self
+            .submit(|id| {
+                request.id = id.0;
+                request.encode()
+            })
+            .await?;
+        match outcome.reply? {
+            Reply::V2(result) => Ok(V2Outcome {
+                result,
+                raft_index: outcome.index,
+                raft_term: outcome.term,
+            }),
+            Reply::V3(_) | Reply::Members(_) => Err(EtcdError::Unhealthy),
+        }
+    }
+
+    /// Adds a member under a new ID.
+    ///
+    /// # Errors
+    /// Those of the strict check, of the membership rules and of proposing.
+    pub async fn add_member(
+        &self,
+        peer_urls: &[String],
+        is_learner: bool,
+    ) -> Result<(Member, Vec<Member>), EtcdError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = i64::try_from(now).unwrap_or(i64::MAX);
+        let member = membership::bootstrap::joining_member(peer_urls, is_learner, seconds)
+            .ok_or(EtcdError::MemberBadURLs)?;
+        self.check_strictly(|machine, connections| {
+            machine.membership().check_add(is_learner, connections, Rule::Quorum)
+        })?;
+        let change_type =
+            if is_learner { ConfChangeType::AddLearnerNode } else { ConfChangeType::AddNode };
+        let context = membership::json::conf_change_context(&member, false);
+        let members = self.change_members(change_type, member.id, context).await?;
+        Ok((member, members))
+    }
+
+    /// Removes a member for good.
+    ///
+    /// # Errors
+    /// Those of the strict check, of the membership rules and of proposing.
+    pub async fn remove_member(&self, id: NodeId) -> Result<Vec<Member>, EtcdError> {
+        self.check_strictly(|machine, connections| {
+            machine.membership().check_remove(id, connections)
+        })?;
+        self.change_members(ConfChangeType::RemoveNode, id, Bytes::new()).await
+    }
+
+    /// Gives a member other peer URLs.
+    ///
+    /// # Errors
+    /// Those of the membership rules and of proposing.
+    pub async fn update_member(
+        &self,
+        id: NodeId,
+        peer_urls: &[String],
+    ) -> Result<Vec<Member>, EtcdError> {
+        let member = Member {
+            id,
+            peer_urls: peer_urls.to_vec(),
+            is_learner: false,
+            name: String::new(),
+            client_urls: Vec::new(),
+        };
+        let context = membership::json::conf_change_context(&member, false);
+        self.change_members(ConfChangeType::UpdateNode, id, context).await
+    }
+
+    /// Waits until this member has applied everything that was committed when the call began.
+    ///
+    /// # Errors
+    /// Why that could not be established in time.
+    pub async fn linearize(&self) -> Result<(), EtcdError> {
+        let inner = &*self.inner;
+        let id = inner.ids.next();
+        let receiver = inner.shared.waiters.read(id);
+        let _registered = Registered { inner, id };
+        inner
+            .shared
+            .inbox
+            .client(Input::ReadIndex(vec![id]))
+            .map_err(|_| EtcdError::RequestTooManyRequests)?;
+        match timeout_at(self.deadline(), receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(self.timeout_error()),
+        }
+    }
+
+    /// Answers a range from this member's state, in chunks that let writers through. Linearizable
+    /// only after [`Handle::linearize`].
+    ///
+    /// # Errors
+    /// Those of the request, and `Corrupt` when the database could not be read.
+    pub async fn range(&self, request: RangeRequest) -> Result<(RangeReply, i64), EtcdError> {
+        let (cursor, revision) = {
+            let published = self.inner.shared.read();
+            let store = published.machine.store();
+            let mut cursor = store.cursor(&request)?;
+            let step = cursor.step(store, limits::RANGE_CHUNK_KEYS)?;
+            let revision = store.current_revision();
+            if step == mvcc::CursorStep::Done && !cursor.needs_history() {
+                let reply = cursor.into_reply(&SharedHistory(&self.inner.shared));
+                drop(published);
+                return Ok((self.or_stop(reply)??, revision));
+            }
+            (cursor, revision)
+        };
+        let inner = Arc::clone(&self.inner);
+        let rest = tokio::task::spawn_blocking(move || finish_range(&inner.shared, cursor));
+        let reply = rest.await.map_err(|_| EtcdError::Stopped)?;
+        Ok((reply?, revision))
+    }
+
+    /// The hash of the key-value history up to a revision; 0 means the newest.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRev`; `Corrupt` when the database could not be read.
+    pub async fn hash_kv(&self, revision: i64) -> Result<(HashReply, i64), EtcdError> {
+        let inner = Arc::clone(&self.inner);
+        let hash = tokio::task::spawn_blocking(move || {
+            let (overlay, view, prepared, current) = {
+                let published = inner.shared.read();
+                let store = published.machine.store();
+                let prepared = store.prepare_hash(revision)?;
+                let current = store.current_revision();
+                (published.overlay.clone(), inner.shared.view(), prepared, current)
+            };
+            let history = crate::shared::OverlayHistory { overlay: &overlay, view: &view };
+            Ok((prepared.run(&history), current))
+        });
+        let (hash, current) = hash.await.map_err(|_| EtcdError::Stopped)??;
+        Ok((self.or_stop(hash)?, current))
+    }
+
+    /// Looks at the replicated state under the read lock; keep it short.
+    pub fn with_machine<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
+        look(&self.inner.shared.read().machine)
+    }
+
+    /// A member at a glance.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.inner.shared;
+        let raft = shared.raft.borrow().clone();
+        let sizes = shared.sizes();
+        let published = shared.read();
+        let machine = &published.machine;
+        let local = machine.membership().members.get(&shared.local);
+        Status {
+            member_id: shared.local,
+            cluster_id: self.inner.cluster_id,
+            leader: raft.leader,
+            term: raft.term,
+            commit: shared.committed(),
+            applied: shared.applied(),
+            revision: machine.store().current_revision(),
+            db_size: sizes.total_bytes,
+            db_size_in_use: sizes.in_use_bytes,
+            is_learner: local.is_some_and(|member| member.is_learner),
+            cluster_version: machine.cluster_version(),
+            alarms: machine.alarms().iter().collect(),
+        }
+    }
+
+    /// The leader as this member sees it; 0 when unknown.
+    #[must_use]
+    pub fn leader(&self) -> NodeId {
+        self.inner.shared.raft.borrow().leader
+    }
+
+    /// Raft's own view, once its thread has published one.
+    #[must_use]
+    pub fn raft_status(&self) -> Option<consensus::Status> {
+        self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The transport, for its counters.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.inner.transport
+    }
+
+    /// Waits until the member stops.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.inner.shared.watch_stop();
+        match stop.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Requested),
+            Err(_) => StopReason::Requested,
+        }
+    }
+
+    /// Waits until this member knows a leader, at most for the request time-out.
+    ///
+    /// # Errors
+    /// `Timeout` when no leader was found.
+    pub async fn wait_for_leader(&self) -> Result<NodeId, EtcdError> {
+        self.leader_by(self.deadline()).await
+    }
+
+    pub(crate) fn submit_quietly(&self, make: impl FnOnce(RequestId) -> Bytes) {
+        let id = self.inner.ids.next();
+        drop(self.inner.shared.inbox.client(Input::Propose(vec![(id, make(id))])));
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    async fn change_members(
+        &self,
+        change_type: ConfChangeType,
+        node_id: NodeId,
+        context: Bytes,
+    ) -> Result<Vec<Member>, EtcdError> {
+        let deadline = self.deadline();
+        let _pending = Pending::enter(&self.inner.pending)?;
+        let leader = self.leader_by(deadline).await?;
+        let id = self.inner.ids.next();
+        let change = ConfChange { id: id.0, change_type, node_id: node_id.0, context };
+        let input = Input::ProposeConfChange(id, change);
+        let outcome = self.send_and_wait(id, leader, input, deadline).await?;
+        match outcome.reply? {
+            Reply::Members(result) => result.map_err(|error| error.to_etcd_error()),
+            Reply::V3(_) | Reply::V2(_) => Err(EtcdError::Unhealthy),
+        }
+    }
+
+    /// Proposes until raft takes it: what raft refused is certainly not in the log.
+    async fn submit(&self, make: impl FnOnce(RequestId) -> Bytes) -> Result<Outcome, EtcdError> {
+        let inner = &*self.inner;
+        let lag = inner.shared.committed().0.saturating_sub(inner.shared.applied().0);
+        if lag > limits::APPLIED_LAG_MAX {
+            return Err(EtcdError::RequestTooManyRequests);
+        }
+        let _pending = Pending::enter(&inner.pending)?;
+        let id = inner.ids.next();
+        let data = make(id);
+        if data.len() as u64 > inner.options.max_request_bytes {
+            return Err(EtcdError::RequestTooLarge);
+        }
+        let deadline = self.deadline();
+        loop {
+            let leader = self.leader_by(deadline).await?;
+            let input = Input::Propose(vec![(id, data.clone())]);
+            let outcome = self.send_and_wait(id, leader, input, deadline).await?;
+            match outcome.reply {
+                Err(EtcdError::NoLeader) => tokio::time::sleep(RETRY_PAUSE).await,
+                _ => return Ok(outcome),
+            }
+            if Instant::now() >= deadline {
+                return Err(self.timeout_error());
+            }
+        }
+    }
+
+    async fn send_and_wait(
+        &self,
+        id: RequestId,
+        leader: NodeId,
+        input: Input,
+        deadline: Instant,
+    ) -> Result<Outcome, EtcdError> {
+        let inner = &*self.inner;
+        let term = inner.shared.raft.borrow().term;
+        let receiver = inner.shared.waiters.propose(id, leader, term);
+        let _registered = Registered { inner, id };
+        // A leader lost between the look at it and the registration has been reported already.
+        if inner.shared.raft.borrow().leader != leader {
+            return Ok(Outcome::not_taken());
+        }
+        inner.shared.inbox.client(input).map_err(|_| EtcdError::RequestTooManyRequests)?;
+        match timeout_at(deadline, receiver).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(self.timeout_error()),
+        }
+    }
+
+    async fn leader_by(&self, deadline: Instant) -> Result<NodeId, EtcdError> {
+        let mut raft = self.inner.shared.raft.subscribe();
+        let mut stop = self.inner.shared.watch_stop();
+        let known = async {
+            tokio::select! {
+                found = raft.wait_for(|view| view.leader != NodeId(0)) => {
+                    found.map(|view| view.leader).map_err(|_| EtcdError::Stopped)
+                }
+                _ = stop.wait_for(Option::is_some) => Err(EtcdError::Stopped),
+            }
+        };
+        timeout_at(deadline, known).await.map_err(|_| EtcdError::Timeout)?
+    }
+
+    fn check_strictly(
+        &self,
+        check: impl FnOnce(&Machine, &Connections) -> Result<(), EtcdError>,
+    ) -> Result<(), EtcdError> {
+        if !self.inner.options.strict_reconfig_check {
+            return Ok(());
+        }
+        let connections = self.connections();
+        self.with_machine(|machine| check(machine, &connections))
+    }
+
+    fn connections(&self) -> Connections {
+        let inner = &*self.inner;
+        let now = std::time::Instant::now();
+        let millis = |at: std::time::Instant| {
+            let since = at.saturating_duration_since(inner.started);
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        };
+        let ids: Vec<NodeId> =
+            self.with_machine(|machine| machine.membership().members.keys().copied().collect());
+        let active = ids.into_iter().filter_map(|id| {
+            inner.transport.active_since(id).map(|since| (id, millis(since)))
+        });
+        Connections {
+            local: inner.shared.local,
+            active_since_ms: active.collect(),
+            now_ms: millis(now),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.options.timing.request_timeout()
+    }
+
+    fn timeout_error(&self) -> EtcdError {
+        if self.leader() == NodeId(0) {
+            EtcdError::TimeoutDueToLeaderFail
+        } else {
+            EtcdError::Timeout
+        }
+    }
+
+    /// A database that cannot be read is a fault of this member, not an answer.
+    fn or_stop<T>(&self, result: Result<T, mvcc::HistoryFault>) -> Result<T, EtcdError> {
+        result.map_err(|fault| stop_for_read(&self.inner.shared, &fault))
+    }
+}
+
+fn finish_range(
+    shared: &Shared,
+    mut cursor: mvcc::RangeCursor,
+) -> Result<RangeReply, EtcdError> {
+    loop {
+        let published = shared.read();
+        let step = cursor.step(published.machine.store(), limits::RANGE_CHUNK_KEYS)?;
+        if step == mvcc::CursorStep::Done {
+            break;
+        }
+    }
+    match cursor.into_reply(&SharedHistory(shared)) {
+        Ok(reply) => reply,
+        Err(fault) => Err(stop_for_read(shared, &fault)),
+    }
+}
+
+fn stop_for_read(shared: &Shared, fault: &mvcc::HistoryFault) -> EtcdError {
+    shared.stop_for(StopReason::Fault(format!("read database: {fault}")));
+    EtcdError::Stopped
+}

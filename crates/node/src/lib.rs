@@ -1,0 +1,35 @@
+//! One member at work: the threads around the consensus core and the replicated state.
+//!
+//! Owns:       the raft, wal, apply and flusher threads, their queues, request IDs and waiters.
+//! Uses:       the core crates, `wal`, `backend`, `transport`.
+//! Never:      HTTP, gRPC, flags.
+//! Invariants: nothing is acknowledged before it was applied, nothing is applied before a quorum
+//!             has it durable; a failed write or sync stops the member.
+//! Source:     design.md 2 and 5; raft-library.md 3.
+
+pub mod boot;
+mod checkpoint;
+mod handle;
+mod hash_peer;
+mod inbox;
+mod duties_task;
+mod node;
+mod options;
+mod peer_api;
+mod request_id;
+mod shared;
+mod waiters;
+
+mod apply_thread;
+mod compactor;
+mod flusher;
+mod housekeeping;
+mod raft_thread;
+mod wal_thread;
+
+pub use checkpoint::{Capture, raft_snapshot, save_checkpoint};
+pub use handle::{Handle, ProposeReply, Status, V2Outcome};
+pub use node::{Node, Start};
+pub use peer_api::version_json;
+pub use options::{Options, Paths, Timing};
+pub use shared::StopReason;

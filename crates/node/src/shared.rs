@@ -1,0 +1,277 @@
+//! What the threads of one member share: the published state, the queues and the stop switch.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{RwLockWriteGuard, atomic::AtomicU64, atomic::Ordering};
+
+use apply::Machine;
+use backend::{EngineError, Overlay, Reader, Sizes, View};
+use bytes::Bytes;
+use mvcc::{History, HistoryFault};
+use tokio::sync::watch;
+use types::{Bucket, LogIndex, NodeId, RevKey, Term};
+
+use crate::inbox::Inbox;
+use crate::waiters::Waiters;
+
+/// Why a member stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was asked to.
+    Requested,
+    /// It has been removed from the cluster.
+    Removed,
+    /// Something it cannot go on after: disk, engine, or a state that contradicts itself.
+    Fault(String),
+}
+
+/// The replicated state and the changes of it that are not in the database file yet.
+pub(crate) struct Published {
+    pub(crate) machine: Machine,
+    pub(crate) overlay: Overlay,
+}
+
+/// What raft last told about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct RaftView {
+    pub(crate) term: Term,
+    pub(crate) leader: NodeId,
+    pub(crate) is_leader: bool,
+}
+
+/// The shared part of one member.
+pub(crate) struct Shared {
+    pub(crate) local: NodeId,
+    published: RwLock<Published>,
+    view: RwLock<Arc<dyn View>>,
+    sizes: Mutex<Sizes>,
+    pub(crate) inbox: Inbox,
+    pub(crate) waiters: Waiters,
+    pub(crate) raft: watch::Sender<RaftView>,
+    pub(crate) status: Mutex<Option<consensus::Status>>,
+    pub(crate) commit: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    stop: watch::Sender<Option<StopReason>>,
+    flush: Mutex<FlushSignals>,
+    flush_bell: Condvar,
+    space_bell: Condvar,
+}
+
+/// What the flusher is asked for between two of its regular commits.
+#[derive(Default)]
+pub(crate) struct FlushSignals {
+    pub(crate) hurry: bool,
+    pub(crate) captures: Vec<crate::flusher::CaptureRequest>,
+    pub(crate) replace: Option<crate::flusher::ReplaceRequest>,
+    pub(crate) stop: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(local: NodeId, machine: Machine, view: Arc<dyn View>, sizes: Sizes) -> Self {
+        let raft = RaftView { term: Term(0), leader: NodeId(0), is_leader: false };
+        Self {
+            local,
+            published: RwLock::new(Published { machine, overlay: Overlay::new() }),
+            view: RwLock::new(view),
+            sizes: Mutex::new(sizes),
+            inbox: Inbox::default(),
+            waiters: Waiters::default(),
+            raft: watch::Sender::new(raft),
+            status: Mutex::new(None),
+            commit: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
+            stop: watch::Sender::new(None),
+            flush: Mutex::new(FlushSignals::default()),
+            flush_bell: Condvar::new(),
+            space_bell: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The view of the newest commit.
+    pub(crate) fn view(&self) -> Arc<dyn View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Publishes the view of a commit; before the overlay forgets the rows of that commit.
+    pub(crate) fn set_view(&self, view: Arc<dyn View>, sizes: Sizes) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn committed(&self) -> LogIndex {
+        LogIndex(self.commit.load(Ordering::Acquire))
+    }
+
+    /// Stops the member for this reason; the first reason stays.
+    pub(crate) fn stop_for(&self, reason: StopReason) {
+        self.stop.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                match &reason {
+                    StopReason::Fault(text) => tracing::error!(error = %text, "member failed"),
+                    other => tracing::info!(reason = ?other, "member stops"),
+                }
+                *current = Some(reason);
+            }
+            first
+        });
+        self.waiters.stop();
+        self.inbox.stop();
+        self.flush_signals(|signals| signals.stop = true);
+        self.space_bell.notify_all();
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.stop.borrow().clone()
+    }
+
+    pub(crate) fn watch_stop(&self) -> watch::Receiver<Option<StopReason>> {
+        self.stop.subscribe()
+    }
+
+    /// Changes the flusher's orders and wakes it.
+    pub(crate) fn flush_signals(&self, change: impl FnOnce(&mut FlushSignals)) {
+        change(&mut self.lock_flush());
+        self.flush_bell.notify_all();
+    }
+
+    /// Waits for orders, at most `limit`, and takes them.
+    pub(crate) fn take_flush_signals(&self, limit: std::time::Duration) -> FlushSignals {
+        let mut signals = self.lock_flush();
+        let quiet = |signals: &FlushSignals| {
+            !signals.hurry
+                && !signals.stop
+                && signals.captures.is_empty()
+                && signals.replace.is_none()
+        };
+        if quiet(&signals) {
+            signals = match self.flush_bell.wait_timeout(signals, limit) {
+                Ok((signals, _)) => signals,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        let stop = signals.stop;
+        let taken = std::mem::take(&mut *signals);
+        signals.stop = stop;
+        taken
+    }
+
+    /// Tells apply that the overlay has room again.
+    pub(crate) fn flushed(&self) {
+        drop(self.lock_flush());
+        self.space_bell.notify_all();
+    }
+
+    /// Waits while `full` holds, woken by each flush; ends early when the member stops.
+    pub(crate) fn wait_for_space(&self, full: impl Fn(&Overlay) -> bool) {
+        loop {
+            let signals = self.lock_flush();
+            if signals.stop || !full(&self.read().overlay) {
+                return;
+            }
+            let limit = std::time::Duration::from_millis(100);
+            drop(self.space_bell.wait_timeout(signals, limit));
+        }
+    }
+
+    fn lock_flush(&self) -> MutexGuard<'_, FlushSignals> {
+        self.flush.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Values by revision for whoever holds no lock: overlay first, then the newest view.
+pub(crate) struct SharedHistory<'a>(pub(crate) &'a Shared);
+
+impl History for SharedHistory<'_> {
+    fn value(&self, revision: RevKey) -> Result<Option<Bytes>, HistoryFault> {
+        let key = revision.to_live();
+        let change = self.0.read().overlay.get(Bucket::Key, &key).cloned();
+        match change {
+            Some(change) => Ok(change),
+            None => self.0.view().get(Bucket::Key, &key).map_err(|error| fault(&error)),
+        }
+    }
+
+    fn scan(
+        &self,
+        from: RevKey,
+        visit: &mut dyn FnMut(RevKey, bool, &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), HistoryFault> {
+        let (overlay, view) = {
+            let published = self.0.read();
+            (published.overlay.clone(), self.0.view())
+        };
+        OverlayHistory { overlay: &overlay, view: &view }.scan(from, visit)
+    }
+}
+
+/// Values by revision for the apply thread, which holds the state.
+pub(crate) struct OverlayHistory<'a> {
+    pub(crate) overlay: &'a Overlay,
+    pub(crate) view: &'a Arc<dyn View>,
+}
+
+impl History for OverlayHistory<'_> {
+    fn value(&self, revision: RevKey) -> Result<Option<Bytes>, HistoryFault> {
+        let reader = Reader::new(self.overlay, self.view);
+        reader.get(Bucket::Key, &revision.to_live()).map_err(|error| fault(&error))
+    }
+
+    fn scan(
+        &self,
+        from: RevKey,
+        visit: &mut dyn FnMut(RevKey, bool, &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), HistoryFault> {
+        let mut malformed = None;
+        let reader = Reader::new(self.overlay, self.view);
+        let scanned = reader.scan(Bucket::Key, &from.to_live(), &mut |key, value| {
+            let Some((revision, tombstone)) = RevKey::parse(key) else {
+                malformed = Some(format!("malformed revision key {key:x?}"));
+                return ControlFlow::Break(());
+            };
+            visit(revision, tombstone, &Bytes::copy_from_slice(value))
+        });
+        scanned.map_err(|error| fault(&error))?;
+        malformed.map_or(Ok(()), |text| Err(HistoryFault(text)))
+    }
+}
+
+/// Rows of a view as the source that a machine is restored from.
+pub(crate) struct ViewSource<'a>(pub(crate) &'a dyn View);
+
+impl apply::Source for ViewSource<'_> {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Bytes>, HistoryFault> {
+        self.0.get(bucket, key).map_err(|error| fault(&error))
+    }
+
+    fn scan(
+        &self,
+        bucket: Bucket,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), HistoryFault> {
+        self.0.scan(bucket, from, visit).map_err(|error| fault(&error))
+    }
+}
+
+fn fault(error: &EngineError) -> HistoryFault {
+    HistoryFault(error.to_string())
+}

@@ -1,0 +1,41 @@
+//! Named limits: each with its unit, its reason and what happens when it is reached.
+
+/// Default of `--max-request-bytes`: a larger proposal is refused with
+/// `etcdserver: request is too large`.
+pub const REQUEST_SIZE_MAX_BYTES: u64 = 1_572_864;
+/// What the gRPC receive limit adds to `--max-request-bytes`.
+pub const GRPC_OVERHEAD_BYTES: u64 = 512 * 1024;
+/// Default of `--max-txn-ops`.
+pub const TXN_OPS_MAX: u64 = 128;
+/// Default of `--quota-backend-bytes` (0 selects it): 2 GiB.
+pub const QUOTA_BACKEND_DEFAULT_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+/// Committed minus applied entries above which new proposals are refused
+/// (`etcdserver: too many requests`).
+pub const APPLIED_LAG_MAX: u64 = 5_000;
+/// Body of a v2 form request; larger is refused as Go's form parser does.
+pub const V2_FORM_MAX_BYTES: usize = 10 * 1024 * 1024;
+/// Entries of one raft message, bytes (etcd 3.6 and later).
+pub const RAFT_MESSAGE_SIZE_MAX_BYTES: u64 = 1024 * 1024;
+/// MsgApp in flight to one peer.
+pub const RAFT_INFLIGHT_MAX: usize = 512;
+/// Bytes proposed but not committed that a leader holds; beyond it proposals are dropped and the
+/// waiter told `too many requests`.
+pub const RAFT_UNCOMMITTED_MAX_BYTES: u64 = 512 * 1024 * 1024;
+/// Bytes of committed entries that one Ready hands to apply.
+pub const RAFT_COMMITTED_PER_READY_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Messages queued on one peer stream; beyond it they are dropped and the peer reported unreachable.
+pub const PEER_STREAM_QUEUE_MAX: usize = 4096;
+/// Operations in the overlay that make the flusher commit at once; apply waits above twice that.
+pub const OVERLAY_OPS_MAX: usize = 10_000;
+/// Bytes in the overlay that make the flusher commit at once; apply waits above twice that.
+pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Entries held in the raft thread's inbox before client work is refused.
+pub const INBOX_CLIENT_MAX: usize = 4096;
+/// Bytes drained from the inbox into one batch.
+pub const INBOX_BATCH_MAX_BYTES: usize = 512 * 1024;
+/// Entries that apply handles under one write lock.
+pub const APPLY_CHUNK_ENTRIES: usize = 64;
+/// Raft log bytes in memory above which a raft snapshot is due whatever `--snapshot-count` says.
+pub const RAFT_LOG_MEMORY_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Keys visited per lock hold by a long range.
+pub const RANGE_CHUNK_KEYS: usize = 1000;
