@@ -34,9 +34,7 @@ pub(crate) fn config(
     verify_urls(&reader, &config)?;
     verify_timeouts(&config)?;
     if reader.is_given("listen-client-urls") && !reader.is_given("advertise-client-urls") {
-        return verify(
-            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
-        );
+        return Err(ConfigError::AdvertiseMissing);
     }
     refuse_tls(&reader, &config)?;
     use_detected_host(&mut config, detect_host, notes);

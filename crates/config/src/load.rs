@@ -57,6 +57,9 @@ pub enum ConfigError {
         /// Name of the variable.
         variable: String,
     },
+    /// Listeners without the URLs that clients are to be told; etcd logs a second line for it.
+    #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
+    AdvertiseMissing,
     /// The settings contradict etcd's rules.
     #[error("{0}")]
     Verify(String),
@@ -69,7 +72,7 @@ impl ConfigError {
         match self {
             Self::Syntax(_) => 2,
             Self::NotSupported { exit_code, .. } => *exit_code,
-            Self::Shadowed { .. } | Self::Verify(_) => 1,
+            Self::Shadowed { .. } | Self::AdvertiseMissing | Self::Verify(_) => 1,
         }
     }
 }
