@@ -127,8 +127,12 @@ impl Source {
         }
     }
 
-    /// The setting as the user wrote it.
+    /// The setting as the user wrote it, but for secrets, which must not reach a log.
     pub(crate) fn spell(self, flag: &Flag, value: &str) -> String {
+        let value = match flag.name {
+            "discovery-password" | "discovery-user" => "...",
+            _ => value,
+        };
         match self {
             Self::CommandLine => format!("flag --{}={value}", flag.name),
             Self::Environment => format!("environment variable {}={value}", flag.env_name()),

@@ -142,3 +142,9 @@ fn log_outputs_are_sorted_and_checked() {
     assert!(run("--log-outputs=", &[]).is_err());
     assert!(run("--log-outputs=systemd/journal", &[]).is_err());
 }
+
+#[test]
+fn refusals_do_not_show_secrets() {
+    let error = run("", &[("ETCD_DISCOVERY_PASSWORD", "hunter2")]).unwrap_err().to_string();
+    assert!(error.contains("ETCD_DISCOVERY_PASSWORD") && !error.contains("hunter2"), "{error}");
+}
