@@ -32,12 +32,13 @@ impl Store {
         value: &str,
         lifetime: Lifetime,
     ) -> Result<Done, V2Error> {
-        let present = match self.find(path) {
-            Ok(node) => Some(node.value().to_owned()),
-            Err(error) if error.code == V2Code::KeyNotFound && !lifetime.refresh => None,
-            Err(error) => return Err(error),
+        let kept = match self.find(path) {
+            Ok(node) if lifetime.refresh => Some(node.value().to_owned()),
+            Err(error) if error.code != V2Code::KeyNotFound || lifetime.refresh => {
+                return Err(error);
+            }
+            _ => None,
         };
-        let kept = present.filter(|_| lifetime.refresh);
         let value = kept.as_deref().unwrap_or(value);
         let mut done = self.put(path, dir, value, lifetime.expiration, Action::Set)?;
         done.event.refresh = lifetime.refresh;
@@ -129,24 +130,23 @@ impl Store {
 
     /// Writes value and expiration of a node that is there.
     fn rewrite(&mut self, path: &str, value: &str, lifetime: Lifetime, action: Action) -> Done {
-        let before = self.root.find(path).expect("found before").clone();
-        let prev_node = self.view(&before, path);
+        let prev_node = self.view(self.root.find(path).expect("found before"), path);
         self.index += 1;
-        let mut after = before;
-        after.expiration = lifetime.expiration;
-        if let Content::File(content) = &mut after.content {
+        let index = self.index;
+        let node = Node::find_mut(&mut self.root, path).expect("found before");
+        node.expiration = lifetime.expiration;
+        if let Content::File(content) = &mut node.content {
             // A directory keeps its modified index, although the event shows the new one: Go's
             // write refuses directories and the refusal is dropped (api-v2.md 4.3).
-            after.modified_index = self.index;
+            node.modified_index = index;
             if !lifetime.refresh {
                 *content = value.into();
             }
         }
-        self.reschedule(path, prev_node.expiration, after.expiration);
-        let mut view = self.view(&after, path);
-        view.modified_index = self.index;
-        let changes = vec![RowChange { path: path.to_owned(), row: Some(rows::encode(&after)) }];
-        *Node::find_mut(&mut self.root, path).expect("found before") = after;
+        let changes = vec![RowChange { path: path.to_owned(), row: Some(rows::encode(node)) }];
+        self.reschedule(path, prev_node.expiration, lifetime.expiration);
+        let mut view = self.view(self.root.find(path).expect("found before"), path);
+        view.modified_index = index;
         let mut event = self.event(action, view, Some(prev_node));
         event.refresh = lifetime.refresh;
         Done { event, changes, removed: Vec::new() }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::node::{Content, Node};
+use crate::store::INDEX_MAX;
 use crate::{Store, path};
 
 const FILE: u8 = 1;
@@ -46,6 +47,9 @@ impl Store {
         rows: impl IntoIterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
         index: u64,
     ) -> Result<Self, RowError> {
+        if index > INDEX_MAX {
+            return Err(RowError { path: String::new(), expected: "an index that can be reached" });
+        }
         let mut root = Arc::clone(&Self::new().root);
         let mut last_key = Vec::new();
         for (key, row) in rows {
@@ -127,4 +131,54 @@ fn decode(row: &[u8]) -> Option<Node> {
         expiration,
         content,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lifetime;
+
+    /// Golden bytes: the format is on disk and must not drift.
+    #[test]
+    fn rows_are_encoded_as_documented() {
+        let mut store = Store::new();
+        let lasting = Lifetime { expiration: Some(0x0fed_cba9_8765_4321), refresh: false };
+        let applied = store.set("/1/d/k", false, "v", lasting);
+        let rows: Vec<_> = applied.changes.iter().map(|c| (&*c.path, c.row.as_deref())).collect();
+        let index = [0, 0, 0, 0, 0, 0, 0, 1];
+        let directory = [&[2][..], &index, &index].concat();
+        let deadline = [0x0f, 0xed, 0xcb, 0xa9, 0x87, 0x65, 0x43, 0x21];
+        let file = [&[0x11][..], &index, &index, &deadline, b"v"].concat();
+        assert_eq!(rows, [("/1/d", Some(&*directory)), ("/1/d/k", Some(&*file))]);
+
+        let applied = store.delete("/1/d", false, true);
+        let gone: Vec<_> = applied.changes.iter().map(|c| (&*c.path, c.row.is_none())).collect();
+        assert_eq!(gone, [("/1/d/k", true), ("/1/d", true)]);
+    }
+
+    #[test]
+    fn rows_that_make_no_tree_are_refused() {
+        let directory = encode(&Node::directory(1));
+        let file = encode(&Node { content: Content::File("v".into()), ..Node::directory(1) });
+        let mut unknown = file.to_vec();
+        unknown[0] = 3;
+        let cases: [(&[(&str, &[u8])], &str); 10] = [
+            (&[("/1/a/b", &file)], "its parent directory before it"),
+            (&[("/1/a", &file), ("/1/a/b", &file)], "its parent directory before it"),
+            (&[("/1/b", &file), ("/1/a", &file)], "keys in ascending order"),
+            (&[("/1/a", &file), ("/1/a", &file)], "keys in ascending order"),
+            (&[("/", &directory)], "a path below the root"),
+            (&[("/1/", &directory)], "a clean path"),
+            (&[("/1", &file)], "a directory"),
+            (&[("/1/a", &unknown)], "a node"),
+            (&[("/1/a", &file[..10])], "a node"),
+            (&[("/1/a", &[directory.as_ref(), b"x"].concat())], "a node"),
+        ];
+        for (rows, expected) in cases {
+            let rows = rows.iter().map(|(key, row)| (key.as_bytes(), *row));
+            assert_eq!(Store::from_rows(rows, 1).unwrap_err().expected, expected);
+        }
+        let newer = Store::from_rows([("/1/a", &file)], 0).unwrap_err();
+        assert_eq!(newer.expected, "indexes not beyond that of the store");
+    }
 }

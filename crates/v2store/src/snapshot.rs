@@ -17,6 +17,7 @@ use crate::history::CAPACITY;
 use crate::json::{self, Keys};
 use crate::node::{Content, Node};
 use crate::stats::ReadCounters;
+use crate::store::INDEX_MAX;
 use crate::{Action, Event, History, NodeView, Stats, Store, path, time};
 
 /// The only version of the format that etcd has written since 2.0.
@@ -76,6 +77,9 @@ impl Store {
         parser.end().map_err(SnapshotError::Json)?;
 
         let index = parsed.current_index;
+        if index > INDEX_MAX {
+            return Err(corrupt("CurrentIndex", "an index that can be reached"));
+        }
         let root = parsed.root.into_node("/", index)?;
         if !root.is_directory() {
             return Err(corrupt("/", "a directory"));

@@ -31,6 +31,9 @@ pub struct Store {
     pub(crate) now: Option<i64>,
 }
 
+/// Indexes up to which a stored index is believed; it leaves room to count on without overflow.
+pub(crate) const INDEX_MAX: u64 = u64::MAX / 2;
+
 /// How long a node is to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
@@ -241,7 +244,7 @@ impl Store {
         let path = path::clean(path);
         let result = self.do_update(&path, value, lifetime);
         let stats = &mut self.stats;
-        count_unless_read_only(&path, &result, &mut stats.update_success, &mut stats.update_fail);
+        count_misses(&result, &mut stats.update_success, &mut stats.update_fail);
         self.conclude(result)
     }
 
@@ -279,14 +282,12 @@ impl Store {
     /// Removes a file whose value and modified index are as expected.
     pub fn compare_and_delete(&mut self, path: &str, prev_value: &str, prev_index: u64) -> Applied {
         let result = self.do_compare_and_delete(&path::clean(path), prev_value, prev_index);
-        // Go counts a comparison that failed as a success (api-v2.md 5.3).
-        let missing =
-            |error: &V2Error| matches!(error.code, V2Code::KeyNotFound | V2Code::NotDirectory);
-        if result.as_ref().is_err_and(missing) {
-            self.stats.compare_and_delete_fail += 1;
-        } else {
-            self.stats.compare_and_delete_success += 1;
-        }
+        let stats = &mut self.stats;
+        count_misses(
+            &result,
+            &mut stats.compare_and_delete_success,
+            &mut stats.compare_and_delete_fail,
+        );
         self.conclude(result)
     }
 
@@ -316,7 +317,7 @@ impl Store {
         applied
     }
 
-    /// Rows of the whole tree but its root.
+    /// Rows of the whole tree but its root, in ascending order of their keys.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, bytes::Bytes)> {
         let mut rows = Vec::new();
@@ -325,6 +326,8 @@ impl Store {
                 rows.push((path.to_owned(), rows::encode(node)));
             }
         });
+        // A walk has `/a/x` before `/a-x`; bytes have it the other way round.
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         rows
     }
 
@@ -349,6 +352,10 @@ impl Store {
     fn conclude_create(&mut self, result: Result<Done, V2Error>) -> Applied {
         let stats = &mut self.stats;
         count(&result, &mut stats.create_success, &mut stats.create_fail);
+        // Go notes a create that is blocked by a file under both headings.
+        if result.as_ref().is_err_and(|error| error.code == V2Code::NotDirectory) {
+            stats.sets_fail += 1;
+        }
         self.conclude(result)
     }
 
@@ -419,6 +426,13 @@ fn is_conditional(request: &V2Request) -> bool {
 
 fn count(result: &Result<Done, V2Error>, success: &mut u64, fail: &mut u64) {
     *if result.is_ok() { success } else { fail } += 1;
+}
+
+/// As `count`, but only for a path that leads nowhere: Go takes all other failures of update and
+/// compare-and-delete for successes (api-v2.md 5.3).
+fn count_misses(result: &Result<Done, V2Error>, success: &mut u64, fail: &mut u64) {
+    let misses = |error: &V2Error| matches!(error.code, V2Code::KeyNotFound | V2Code::NotDirectory);
+    *if result.as_ref().is_err_and(misses) { fail } else { success } += 1;
 }
 
 /// As `count`, but Go takes the refusal to touch a name space itself for a success.

@@ -18,14 +18,12 @@ const ERA_DAYS: i64 = 146_097;
 /// Go's zero time, which stands for "no expiration" in snapshots.
 pub const GO_ZERO: &str = "0001-01-01T00:00:00Z";
 
-/// Seconds until `expiration`, rounded up; may be zero or negative once it is past.
+/// Seconds until `expiration`, rounded up; may be zero or negative once it is past. A distance
+/// beyond `i64` nanoseconds counts as the largest, as in Go.
 #[must_use]
 pub fn ttl_seconds(expiration: i64, now: i64) -> i64 {
-    let left = i128::from(expiration) - i128::from(now);
-    let second = i128::from(SECOND);
-    let whole = left / second + i128::from(left % second > 0);
-    // The difference of two i64 in nanoseconds is far inside i64 when counted in seconds.
-    i64::try_from(whole).unwrap_or(i64::MAX)
+    let left = expiration.saturating_sub(now);
+    left / SECOND + i64::from(left % SECOND > 0)
 }
 
 /// Formats unix nanoseconds; trailing zeros of the fraction are left out.
@@ -186,7 +184,8 @@ mod tests {
             (0, SECOND / 2, 0),
             (0, SECOND, -1),
             (0, SECOND * 3 / 2, -1),
-            (i64::MAX, i64::MIN, 18_446_744_074),
+            (i64::MAX, i64::MIN, 9_223_372_037),
+            (i64::MIN, i64::MAX, -9_223_372_036),
         ];
         for (expiration, now, expected) in cases {
             assert_eq!(ttl_seconds(expiration, now), expected, "{expiration} {now}");
