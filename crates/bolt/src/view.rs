@@ -1,0 +1,237 @@
+//! A pinned state for readers.
+//!
+//! Owns:       a pin in the table of the store, for as long as it or a clone of it lives.
+//! Uses:       `store`, `page`, `meta`.
+//! Never:      writes.
+//! Invariants: no page of the state is overwritten and the file is not cut below it while it lives.
+//! Source:     docs/format/bolt.md 8; disk-formats.md 8 (image).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::BoltError;
+use crate::meta::{Meta, NO_FREELIST};
+use crate::page::{BucketRoot, DEPTH_MAX, ITEM_BUCKET, Kind, Page, PageId};
+use crate::store::{FIRST_PAGE, Pin, Store, find_in_leaf};
+
+/// Receives a key and a value, and says whether to go on.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// A database as of one commit. Cheap to clone; may outlive the engine.
+#[derive(Clone)]
+pub struct View {
+    pinned: Arc<Pinned>,
+}
+
+struct Pinned {
+    store: Arc<Store>,
+    meta: Meta,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let mut pins = self.store.pins();
+        if let Some(pin) = pins.get_mut(&self.meta.txid) {
+            pin.views -= 1;
+            if pin.views == 0 {
+                pins.remove(&self.meta.txid);
+            }
+        }
+    }
+}
+
+impl View {
+    pub(crate) fn new(store: Arc<Store>, meta: Meta) -> View {
+        let empty = Pin { views: 0, high_water: meta.high_water };
+        store.pins().entry(meta.txid).or_insert(empty).views += 1;
+        View { pinned: Arc::new(Pinned { store, meta }) }
+    }
+
+    /// Number of the commit that is seen.
+    #[must_use]
+    pub fn txid(&self) -> u64 {
+        self.pinned.meta.txid
+    }
+
+    /// Value of a key; `None` when key or bucket is missing.
+    ///
+    /// # Errors
+    /// [`BoltError::Io`] or [`BoltError::Corrupt`] from reading pages.
+    pub fn get(&self, bucket: &[u8], key: &[u8]) -> Result<Option<Bytes>, BoltError> {
+        let (store, meta) = self.parts();
+        let item = match self.bucket(bucket)? {
+            None => None,
+            Some(BucketRoot::Tree { root, .. }) => store.find(root, meta.high_water, key)?,
+            Some(BucketRoot::Inline { page, .. }) => {
+                find_in_leaf(&page, key).map_err(|fault| store.fault(meta.root, fault))?
+            }
+        };
+        Ok(item.filter(|(flags, _)| flags & ITEM_BUCKET == 0).map(|(_, value)| value))
+    }
+
+    /// Visits the rows of a bucket from key `from` on, in order, until told to stop. Nested
+    /// buckets are left out; a missing bucket has no rows.
+    ///
+    /// # Errors
+    /// [`BoltError::Io`] or [`BoltError::Corrupt`] from reading pages.
+    pub fn scan(&self, bucket: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), BoltError> {
+        let root = self.parts().1.root;
+        let _stopped = match self.bucket(bucket)? {
+            None => ControlFlow::Continue(()),
+            Some(BucketRoot::Tree { root, .. }) => self.scan_tree(root, from, 0, visit)?,
+            Some(BucketRoot::Inline { page, .. }) => self.scan_leaf(&page, root, from, visit)?,
+        };
+        Ok(())
+    }
+
+    /// Names of the buckets, ascending.
+    ///
+    /// # Errors
+    /// [`BoltError::Io`] or [`BoltError::Corrupt`] from reading pages.
+    pub fn buckets(&self) -> Result<Vec<Bytes>, BoltError> {
+        let mut names = Vec::new();
+        let mut collect = |flags: u32, key: &[u8], _value: &[u8]| {
+            if flags & ITEM_BUCKET != 0 {
+                names.push(Bytes::copy_from_slice(key));
+            }
+            ControlFlow::Continue(())
+        };
+        let _stopped = self.visit_tree(self.parts().1.root, &[], 0, &mut collect)?;
+        Ok(names)
+    }
+
+    /// Bytes of the image that [`View::read_image`] gives.
+    #[expect(clippy::len_without_is_empty, reason = "an image has at least its metas")]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let (store, meta) = self.parts();
+        store.offset(meta.high_water)
+    }
+
+    /// Reads part of a database image of this state: two metas that both name it, then all pages
+    /// below the high-water mark. Returns the number of bytes, fewer than asked only at the end.
+    ///
+    /// The bytes of pages that the state does not reach are those of the moment of reading.
+    ///
+    /// # Errors
+    /// [`BoltError::Io`] from reading pages.
+    pub fn read_image(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BoltError> {
+        let (store, _) = self.parts();
+        let wanted = self.len().saturating_sub(offset).min(buf.len() as u64);
+        let wanted = usize::try_from(wanted).unwrap_or(buf.len());
+        let head_bytes = store.offset(FIRST_PAGE);
+        let mut done = 0;
+        if offset < head_bytes {
+            let head = self.image_head();
+            let start = usize::try_from(offset).unwrap_or(head.len()).min(head.len());
+            let from_head = &head[start..];
+            done = from_head.len().min(wanted);
+            buf[..done].copy_from_slice(&from_head[..done]);
+        }
+        let body = &mut buf[done..wanted];
+        store.io(store.file.read_exact_at(offset + done as u64, body))?;
+        Ok(wanted)
+    }
+
+    fn parts(&self) -> (&Store, &Meta) {
+        (&self.pinned.store, &self.pinned.meta)
+    }
+
+    fn image_head(&self) -> Vec<u8> {
+        let (store, meta) = self.parts();
+        let txid = meta.txid.max(1);
+        let mut head = Vec::with_capacity(2 * store.page_size);
+        for slot in 0..FIRST_PAGE {
+            let meta = Meta { freelist: NO_FREELIST, txid: txid - slot, ..*meta };
+            head.extend_from_slice(&meta.encode(slot));
+            head.resize(head.len().next_multiple_of(store.page_size), 0);
+        }
+        head
+    }
+
+    fn bucket(&self, name: &[u8]) -> Result<Option<BucketRoot>, BoltError> {
+        let (store, meta) = self.parts();
+        let Some((flags, value)) = store.find(meta.root, meta.high_water, name)? else {
+            return Ok(None);
+        };
+        if flags & ITEM_BUCKET == 0 {
+            return Err(store.corrupt(store.offset(meta.root), "a bucket", "a row"));
+        }
+        BucketRoot::parse(&value).map(Some).map_err(|fault| store.fault(meta.root, fault))
+    }
+
+    fn scan_tree(
+        &self,
+        root: PageId,
+        from: &[u8],
+        depth: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        self.visit_tree(root, from, depth, &mut rows_only(visit))
+    }
+
+    fn scan_leaf(
+        &self,
+        page: &Page,
+        id: PageId,
+        from: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        self.visit_leaf(page, id, from, &mut rows_only(visit))
+    }
+
+    fn visit_tree(
+        &self,
+        id: PageId,
+        from: &[u8],
+        depth: usize,
+        visit: &mut VisitItem<'_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        let (store, meta) = self.parts();
+        if depth >= DEPTH_MAX {
+            return Err(store.too_deep(id));
+        }
+        let page = store.page(id, meta.high_water)?;
+        if page.kind == Kind::Leaf {
+            return self.visit_leaf(&page, id, from, visit);
+        }
+        let fault = |fault| store.fault(id, fault);
+        for index in page.child_index(from).map_err(fault)?..page.count() {
+            let child = page.child(index).map_err(fault)?;
+            if self.visit_tree(child, from, depth + 1, visit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn visit_leaf(
+        &self,
+        page: &Page,
+        id: PageId,
+        from: &[u8],
+        visit: &mut VisitItem<'_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        let fault = |fault| self.pinned.store.fault(id, fault);
+        for index in page.lower_bound(from).map_err(fault)?..page.count() {
+            let item = page.leaf(index).map_err(fault)?;
+            if visit(item.flags, item.key, item.value).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Receives flags, key and value of any item.
+type VisitItem<'a> = dyn FnMut(u32, &[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+fn rows_only<'a>(
+    visit: &'a mut Visit<'_>,
+) -> impl FnMut(u32, &[u8], &[u8]) -> ControlFlow<()> + 'a {
+    |flags, key, value| {
+        if flags & ITEM_BUCKET != 0 { ControlFlow::Continue(()) } else { visit(key, value) }
+    }
+}

@@ -1,0 +1,10 @@
+//! The engine at its boundary, over the simulated disk: a model, crashes, views, damage, bulk.
+
+#![cfg(test)]
+
+mod bulk;
+mod common;
+mod crash;
+mod damage;
+mod model;
+mod view;
