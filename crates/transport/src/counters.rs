@@ -1,0 +1,110 @@
+//! What a metrics endpoint reports about each peer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use types::NodeId;
+
+use crate::activity::lock;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, count: usize) {
+        // Statistics only: a 64-bit count of bytes does not overflow in practice.
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Round trips, with the bounds of etcd's `peer_round_trip_time_seconds`.
+#[derive(Debug, Default)]
+pub struct RoundTrips {
+    /// Probes answered within 0.0001 s times 2 to the power of the position, not cumulative.
+    pub buckets: [Counter; ROUND_TRIP_BUCKETS],
+    /// All answered probes.
+    pub count: Counter,
+    /// Sum over all answered probes, microseconds.
+    pub sum_micros: Counter,
+    /// The latest, microseconds.
+    last_micros: AtomicU64,
+}
+
+/// Number of bounds of [`RoundTrips`].
+pub const ROUND_TRIP_BUCKETS: usize = 15;
+
+impl RoundTrips {
+    pub(crate) fn observe(&self, elapsed: Duration) {
+        let micros = usize::try_from(elapsed.as_micros()).unwrap_or(usize::MAX);
+        let fits = |&bucket: &usize| micros <= 100 << bucket;
+        if let Some(bucket) = (0..ROUND_TRIP_BUCKETS).find(fits) {
+            self.buckets[bucket].add(1);
+        }
+        self.count.add(1);
+        self.sum_micros.add(micros);
+        self.last_micros.store(micros as u64, Ordering::Relaxed);
+    }
+
+    /// The latest round trip; zero before the first.
+    #[must_use]
+    pub fn last(&self) -> Duration {
+        Duration::from_micros(self.last_micros.load(Ordering::Relaxed))
+    }
+}
+
+/// Counters of one peer.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct PeerCounters {
+    pub sent_bytes: Counter,
+    pub received_bytes: Counter,
+    pub sent_messages: Counter,
+    pub received_messages: Counter,
+    pub send_failures: Counter,
+    pub receive_failures: Counter,
+    /// Messages for the peer that found a full queue.
+    pub dropped_outgoing: Counter,
+    /// Messages of the peer that raft had no room for.
+    pub dropped_incoming: Counter,
+    pub snapshots_sent: Counter,
+    pub snapshot_send_failures: Counter,
+    pub snapshots_received: Counter,
+    pub snapshot_receive_failures: Counter,
+    /// Times the peer became inactive.
+    pub disconnects: Counter,
+    pub round_trips: RoundTrips,
+}
+
+/// Counters of all peers there have been; those of a removed peer stay.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    peers: Mutex<BTreeMap<NodeId, Arc<PeerCounters>>>,
+    /// Collects what senders cause that are neither peer nor remote, so that they need no memory.
+    strangers: Arc<PeerCounters>,
+}
+
+impl Registry {
+    /// Counters of a peer, created when new.
+    pub(crate) fn register(&self, id: NodeId) -> Arc<PeerCounters> {
+        Arc::clone(lock(&self.peers).entry(id).or_default())
+    }
+
+    /// Counters of a peer if known, else the common ones.
+    pub(crate) fn find(&self, id: NodeId) -> Arc<PeerCounters> {
+        Arc::clone(lock(&self.peers).get(&id).unwrap_or(&self.strangers))
+    }
+
+    pub(crate) fn all(&self) -> Vec<(NodeId, Arc<PeerCounters>)> {
+        lock(&self.peers).iter().map(|(id, counters)| (*id, Arc::clone(counters))).collect()
+    }
+}
