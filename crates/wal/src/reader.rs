@@ -89,10 +89,10 @@ impl<'a> RecordReader<'a> {
         loop {
             let Some(segment) = self.segments.get(self.current) else { return Ok(Next::End) };
             let left = self.chunk.len - self.offset;
-            if left > 0 && left < HEADER_LEN {
+            let field = self.length_field(segment, left.min(HEADER_LEN))?;
+            if field != 0 && left < HEADER_LEN {
                 return self.torn_or("a length field of 8 bytes", format!("{left} bytes"));
             }
-            let field = if left == 0 { 0 } else { self.length_field(segment)? };
             if field != 0 {
                 return self.read_record(segment, field);
             }
@@ -109,6 +109,12 @@ impl<'a> RecordReader<'a> {
     fn end(&mut self, segment: &Segment) -> Result<Next, WalError> {
         let len = (self.chunk.len - self.offset).min(CHUNK_BYTES);
         let rest = self.chunk.read(segment, self.offset, len)?;
+        if !self.head_read {
+            // Going on behind such a head would make a segment that cannot be read on its own.
+            return Err(
+                self.damage("checksum and metadata records", "zeros or the end of the file")
+            );
+        }
         Ok(if rest.iter().all(|byte| *byte == 0) { Next::End } else { Next::EndWithRest })
     }
 
@@ -116,10 +122,11 @@ impl<'a> RecordReader<'a> {
         self.current + 1 == self.segments.len()
     }
 
-    fn length_field(&mut self, segment: &Segment) -> Result<u64, WalError> {
-        let bytes = self.chunk.read(segment, self.offset, HEADER_LEN)?;
+    /// Reads a length field, or as much of one as is left in the file.
+    fn length_field(&mut self, segment: &Segment, len: u64) -> Result<u64, WalError> {
+        let bytes = self.chunk.read(segment, self.offset, len)?;
         let mut field = [0; 8];
-        field.copy_from_slice(bytes);
+        field[..bytes.len()].copy_from_slice(bytes);
         Ok(u64::from_le_bytes(field))
     }
 

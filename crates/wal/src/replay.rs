@@ -123,7 +123,7 @@ pub(crate) fn replay(
     };
     let State { found, metadata, last_index, mut replay, .. } = state;
     let Some(metadata) = metadata else {
-        return Err(WalError::corrupt(reader.path(), 0, "a metadata record", "none"));
+        return Err(damage(&reader, 0, "a metadata record", "none"));
     };
     let not_found = || WalError::SnapshotNotFound { dir: dir.into(), index: start.index };
     replay.snapshot = found.ok_or_else(not_found)?;

@@ -1,7 +1,7 @@
 //! Files that were changed behind our back: an error that says where, or the one repair.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use simdisk::SimDisk;
@@ -25,7 +25,7 @@ fn log(options: Options) -> SimDisk {
 }
 
 /// The log with one segment changed.
-fn changed(sim: &SimDisk, path: &PathBuf, change: impl FnOnce(&mut Vec<u8>)) -> SimDisk {
+fn changed(sim: &SimDisk, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> SimDisk {
     let sim = sim.fork();
     let mut bytes = content(&sim, path);
     change(&mut bytes);
@@ -33,9 +33,9 @@ fn changed(sim: &SimDisk, path: &PathBuf, change: impl FnOnce(&mut Vec<u8>)) -> 
     sim
 }
 
-fn corrupt_at(error: WalError, path: &PathBuf) -> u64 {
+fn corrupt_at(error: WalError, path: &Path) -> u64 {
     match error {
-        WalError::Corrupt { file, offset, .. } if file == *path => offset,
+        WalError::Corrupt { file, offset, .. } if file == path => offset,
         other => panic!("{other}"),
     }
 }
@@ -51,7 +51,7 @@ fn zeroed_body_of_the_last_record_is_repaired_as_etcd_does() {
     let sim = log(ONE_SEGMENT);
     let path = segment(0, 0);
     let at = from_end(&content(&sim, &path), 1);
-    let sim = changed(&sim, &path, |bytes| bytes[at + 8..at + 32].fill(0));
+    let sim = changed(&sim, &path, |bytes| bytes[at + 8..at + 24].fill(0));
     let before = content(&sim, &path);
     let (mut wal, replay) = open(&sim, ONE_SEGMENT).unwrap();
     assert!(replay.repaired);
@@ -74,7 +74,7 @@ fn cut_files_are_repaired_at_every_length() {
     let path = segment(0, 0);
     let whole = content(&sim, &path);
     let at = frames(&whole);
-    let end = at[at.len() - 1] + 32;
+    let end = at[at.len() - 1] + 24;
     for len in (at[3] + 1..end).step_by(7) {
         let sim = changed(&sim, &path, |bytes| bytes.truncate(len));
         let (_, replay) = open(&sim, ONE_SEGMENT).unwrap();
@@ -151,7 +151,7 @@ fn segment_of_another_member_is_refused() {
     second.extend(lean_record(1, &mut crc, &hex("0801 1002")));
     put_file(&sim.disk(), &segment(1, 1), &second);
     let error = error_of(open(&sim, SMALL));
-    assert!(matches!(error, WalError::MetadataConflict { offset: 24, .. }), "{error}");
+    assert!(matches!(error, WalError::MetadataConflict { offset: 16, .. }), "{error}");
 }
 
 #[test]
@@ -188,7 +188,12 @@ fn missing_head_is_an_error() {
     }
     let sim = log(SMALL);
     let last = dir().join(list(&*sim.disk()).last().unwrap());
-    let sim = changed(&sim, &last, |bytes| bytes[8..24].fill(0));
+    for (from, to) in [(8, 24), (0, 2048), (16, 2048), (24, 2048)] {
+        let sim = changed(&sim, &last, |bytes| bytes[from..to].fill(0));
+        let offset = if from < 16 { 0 } else { 16 };
+        assert_eq!(corrupt_at(error_of(open(&sim, SMALL)), &last), offset, "from {from}");
+    }
+    let sim = changed(&sim, &last, Vec::clear);
     assert_eq!(corrupt_at(error_of(open(&sim, SMALL)), &last), 0);
 }
 

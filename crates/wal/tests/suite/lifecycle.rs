@@ -71,7 +71,7 @@ fn full_segments_are_cut_and_read_back() {
     drop(filled(&sim, 30));
     let names = list(&*sim.disk());
     assert_eq!(names.len(), 6, "{names:?}");
-    assert_eq!(names[1], "0000000000000001-0000000000000006.wal");
+    assert_eq!(names[1], "0000000000000001-0000000000000007.wal");
     for name in &names[..5] {
         let bytes = content(&sim, &dir().join(name));
         assert!((2048..2600).contains(&bytes.len()), "{}", bytes.len());
@@ -186,11 +186,11 @@ fn purge_takes_what_was_released() {
     let mut wal = filled(&sim, 30);
     let disk = sim.disk();
     assert_eq!(wal::purge(&*disk, dir(), 2).unwrap(), Vec::<String>::new());
-    // Segments start at 0, 6, 11, 16, 21, 26: the one that starts below 17 stays.
-    wal.release_to(17).unwrap();
+    // Segments start at 0, 7, 13, 19, 25, 31: the one that starts below 20 stays.
+    wal.release_to(20).unwrap();
     let removed = wal::purge(&*disk, dir(), 2).unwrap();
     assert_eq!(removed.len(), 3, "{removed:?}");
-    assert_eq!(list(&*disk)[0], "0000000000000003-0000000000000010.wal");
+    assert_eq!(list(&*disk)[0], "0000000000000003-0000000000000013.wal");
     wal.release_to(1000).unwrap();
     assert_eq!(wal::purge(&*disk, dir(), 0).unwrap().len(), 2);
     assert_eq!(list(&*disk).len(), 1);
@@ -205,7 +205,7 @@ fn purge_takes_what_was_released() {
 fn missing_segment_is_named() {
     let sim = fresh(1);
     drop(filled(&sim, 30));
-    sim.disk().remove_file(&segment(2, 11)).unwrap();
+    sim.disk().remove_file(&segment(2, 13)).unwrap();
     let error = error_of(open(&sim, SMALL));
     assert!(matches!(error, WalError::SequenceGap { after: 1, found: 3, .. }), "{error}");
     assert!(Wal::valid_snapshots(&*sim.disk(), dir()).is_err());
