@@ -30,6 +30,3 @@ pub use range::{CursorStep, RangeCursor, RangeReply};
 pub use restore::{Restored, Restorer};
 pub use store::Store;
 pub use txn::{DeleteReply, Event, EventKind, OpReply, Outcome, PutReply, TxnReply};
-
-#[cfg(test)]
-mod tests;

@@ -171,6 +171,12 @@ impl RangeCursor {
         self.read_revision
     }
 
+    /// Whether [`RangeCursor::into_reply`] will have to fetch values by revision.
+    #[must_use]
+    pub fn needs_history(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.source, Source::Stored(_)))
+    }
+
     /// Visits at most `keys_max` further keys of the index.
     ///
     /// # Errors
