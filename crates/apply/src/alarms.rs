@@ -70,7 +70,9 @@ impl Alarms {
     }
 
     fn of_kind(&self, kind: i32) -> Vec<AlarmMember> {
-        self.iter().filter(|member| kind == AlarmType::None as i32 || member.alarm == kind).collect()
+        self.iter()
+            .filter(|member| kind == AlarmType::None as i32 || member.alarm == kind)
+            .collect()
     }
 
     /// What the CORRUPT alarm forbids.
@@ -126,9 +128,7 @@ fn op_cost(op: &RequestOp) -> i64 {
     match &op.request {
         Some(request_op::Request::RequestPut(put)) => put_cost(put),
         Some(request_op::Request::RequestTxn(txn)) => txn_cost(txn),
-        Some(
-            request_op::Request::RequestRange(_) | request_op::Request::RequestDeleteRange(_),
-        )
+        Some(request_op::Request::RequestRange(_) | request_op::Request::RequestDeleteRange(_))
         | None => 0,
     }
 }

@@ -160,14 +160,19 @@ impl Cluster {
             return Vec::new();
         };
         let Some(rows) = distrusted_rows else { return Vec::new() };
-        // The version row was written by the very entries of the replay and is never stale.
-        let version = self.members.version.or(members.version);
+        // A version row was written by the very entries of the replay and is never stale.
+        let known_version = self.members.version;
+        let version = known_version.or(members.version);
         let removed_before = std::mem::take(&mut self.members.removed);
         self.members = Membership { version, ..members };
         let present = &self.members.members;
         let kept = removed_before.into_iter().filter(|id| !present.contains_key(id));
         self.members.removed.extend(kept);
-        rewritten_rows(&self.members, &rows)
+        let mut ops = rewritten_rows(&self.members, &rows);
+        if known_version.is_none() {
+            ops.extend(version.map(membership::rows::version_row));
+        }
+        ops
     }
 
     fn at_mut(&mut self, stage: Stage) -> &mut Membership {

@@ -29,6 +29,7 @@ pub trait Source {
     ///
     /// # Errors
     /// The database cannot be read.
+    #[expect(clippy::type_complexity, reason = "an alias would hide what implementors write")]
     fn scan(
         &self,
         bucket: Bucket,
@@ -117,6 +118,7 @@ pub struct Applied {
 
 /// A reply to whoever proposed the entry.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost v2 requests more than the copy")]
 pub enum Reply {
     /// To a v3 request.
     V3(Result<Response, EtcdError>),

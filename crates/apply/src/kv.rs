@@ -86,11 +86,7 @@ impl Machine {
         }))
     }
 
-    fn compaction_entry(
-        &mut self,
-        request: &CompactionRequest,
-        applied: &mut Applied,
-    ) -> V3Result {
+    fn compaction_entry(&mut self, request: &CompactionRequest, applied: &mut Applied) -> V3Result {
         self.alarms.check_corrupt()?;
         let ops = self.kv.compact(request.revision)?;
         applied.ops.extend(ops);

@@ -54,11 +54,8 @@ impl Machine {
         if entry.entry_type != EntryType::Normal {
             return Err(bad_entry(entry, "a conf change came as a normal entry"));
         }
-        let mut applied = Applied {
-            index: LogIndex(entry.index),
-            term: Term(entry.term),
-            ..Applied::default()
-        };
+        let mut applied =
+            Applied { index: LogIndex(entry.index), term: Term(entry.term), ..Applied::default() };
         let payload =
             decode_payload(&entry.data).map_err(|error| bad_entry(entry, &error.to_string()))?;
         match payload {

@@ -80,18 +80,14 @@ impl Machine {
     /// Answers a v2 entry about members with the change of the tree that mirrors it. The words of
     /// a removed member change nothing.
     fn reply_mirrored(&self, request: &V2Request, applied: &mut Applied) {
-        let missing =
-            || V2Error::new(V2Code::KeyNotFound, request.path.as_str(), self.v2.index());
+        let missing = || V2Error::new(V2Code::KeyNotFound, request.path.as_str(), self.v2.index());
         let result = applied.v2_events.last().cloned().ok_or_else(missing);
         applied.reply = Some(Reply::V2(result));
     }
 }
 
 /// Takes over what a v2 operation did, all but its result.
-fn absorb(
-    outcome: v2store::Applied,
-    applied: &mut Applied,
-) -> Result<v2store::Event, V2Error> {
+fn absorb(outcome: v2store::Applied, applied: &mut Applied) -> Result<v2store::Event, V2Error> {
     let v2store::Applied { result, events, removed, changes } = outcome;
     applied.ops.extend(changes.into_iter().map(row_op));
     applied.v2_events.extend(events);

@@ -143,8 +143,7 @@ impl Duties {
             return Vec::new();
         }
         leading.sync_due_ms = Some(now_ms.saturating_add(SYNC_INTERVAL_MS));
-        let request =
-            V2Request { method: "SYNC".to_owned(), time: unix_ns, ..Default::default() };
+        let request = V2Request { method: "SYNC".to_owned(), time: unix_ns, ..Default::default() };
         vec![Action::Propose(Proposal::V2(request))]
     }
 }

@@ -21,8 +21,7 @@ fn requests_answer_and_write_as_etcd_does() {
     // (before, request, alarms in the answer, rows written, alarms after)
     let five = (5, NOSPACE);
     let six = (6, CORRUPT);
-    type Case<'a> =
-        (&'a [(u64, i32)], AlarmRequest, &'a [(u64, i32)], usize, &'a [(u64, i32)]);
+    type Case<'a> = (&'a [(u64, i32)], AlarmRequest, &'a [(u64, i32)], usize, &'a [(u64, i32)]);
     let cases: &[Case<'_>] = &[
         (&[], request(ACTION_ACTIVATE, 5, NOSPACE), &[five], 1, &[five]),
         (&[five], request(ACTION_ACTIVATE, 5, NOSPACE), &[five], 0, &[five]),

@@ -224,17 +224,14 @@ pub(super) fn v2_put(path: &str, val: &str) -> V2Request {
 pub(super) fn member(id: u64) -> Member {
     Member {
         id: NodeId(id),
-        peer_urls: vec![format!("http://127.0.0.1:{}", 2380 + id)],
+        peer_urls: vec![format!("http://127.0.0.1:{}", 2380_u64.wrapping_add(id))],
         ..Member::default()
     }
 }
 
 pub(super) fn add(member: &Member) -> ConfChange {
-    let change_type = if member.is_learner {
-        ConfChangeType::AddLearnerNode
-    } else {
-        ConfChangeType::AddNode
-    };
+    let change_type =
+        if member.is_learner { ConfChangeType::AddLearnerNode } else { ConfChangeType::AddNode };
     ConfChange {
         id: 5,
         change_type,

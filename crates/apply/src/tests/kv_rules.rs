@@ -126,8 +126,8 @@ fn delete_and_txn_share_one_revision_among_their_changes() {
 #[test]
 fn compaction_schedules_and_is_carried_out_in_steps() {
     let mut peer = Peer::new();
-    peer.request(&put("a", "1"));
-    peer.request(&put("a", "2"));
+    let _ = peer.request(&put("a", "1"));
+    let _ = peer.request(&put("a", "2"));
     let applied = peer.request(&compaction(3));
     assert_eq!(applied.local, [Local::CompactionScheduled(3)]);
     assert_eq!(&applied.ops[0].key[..], b"scheduledCompactRev");
@@ -165,7 +165,7 @@ fn alarms_forbid_what_etcd_forbids() {
     {
         for (request, by_no_space, by_corrupt) in &forbidden {
             let mut peer = Peer::new();
-            peer.request(&grant(4));
+            let _ = peer.request(&grant(4));
             let raised = peer.request(&raise(kind));
             assert_eq!(raised.local, [Local::AlarmsChanged]);
             let refused = if kind == AlarmType::Corrupt { *by_corrupt } else { *by_no_space };
@@ -182,15 +182,15 @@ fn alarms_forbid_what_etcd_forbids() {
 #[test]
 fn corrupt_comes_before_no_space() {
     let mut peer = Peer::new();
-    peer.request(&raise(AlarmType::Nospace));
-    peer.request(&raise(AlarmType::Corrupt));
+    let _ = peer.request(&raise(AlarmType::Nospace));
+    let _ = peer.request(&raise(AlarmType::Corrupt));
     assert_eq!(v3_reply(peer.request(&put("a", "b"))).err(), Some(EtcdError::Corrupt));
 }
 
 #[test]
 fn disarming_lets_writes_through_again() {
     let mut peer = Peer::new();
-    peer.request(&raise(AlarmType::Nospace));
+    let _ = peer.request(&raise(AlarmType::Nospace));
     assert_eq!(peer.machine.alarms().len(), 1);
     let mut disarm = raise(AlarmType::Nospace);
     disarm.alarm.as_mut().unwrap().action = 2;

@@ -79,11 +79,11 @@ fn smallest_ttl_follows_the_election_timeout() {
 #[test]
 fn revoke_deletes_the_keys_in_order_under_one_revision() {
     let mut peer = Peer::new();
-    peer.request(&grant(9, 60));
+    let _ = peer.request(&grant(9, 60));
     for key in ["c", "a", "b"] {
-        peer.request(&put_with(key, 9));
+        let _ = peer.request(&put_with(key, 9));
     }
-    peer.request(&put("b", "detached"));
+    let _ = peer.request(&put("b", "detached"));
     let applied = peer.request(&revoke(9));
     assert_eq!(applied.revision, 6);
     let deleted: Vec<&Bytes> = applied.events.iter().map(|event| &event.key).collect();
@@ -97,15 +97,15 @@ fn revoke_deletes_the_keys_in_order_under_one_revision() {
 #[test]
 fn revoke_without_keys_uses_no_revision() {
     let mut peer = Peer::new();
-    peer.request(&grant(9, 60));
+    let _ = peer.request(&grant(9, 60));
     assert_eq!(peer.request(&revoke(9)).revision, 1);
 }
 
 #[test]
 fn attachments_survive_a_restart_and_unknown_ones_are_noted() {
     let mut peer = Peer::new();
-    peer.request(&grant(9, 60));
-    peer.request(&put_with("a", 9));
+    let _ = peer.request(&grant(9, 60));
+    let _ = peer.request(&put_with("a", 9));
     peer.flush();
     let mut rows = peer.durable.clone();
     let (machine, restored) =
@@ -123,7 +123,7 @@ fn checkpoints_are_persisted_from_three_six_on() {
     let mut settings = settings();
     settings.server_version = membership::ClusterVersion::new(3, 6);
     let mut peer = Peer::with(settings);
-    peer.request(&grant(9, 600));
+    let _ = peer.request(&grant(9, 600));
     let before = (row(&peer, 9), peer.machine.state_hash());
     let applied = peer.request(&checkpoint(9, 300));
     assert!(applied.ops.is_empty());
@@ -131,8 +131,8 @@ fn checkpoints_are_persisted_from_three_six_on() {
     assert_eq!(peer.machine.leases().get(LeaseId(9)).unwrap().remaining_ttl_seconds, 300);
 
     let set = ClusterVersionSetRequest { ver: "3.6.0".to_owned() };
-    peer.request(&InternalRaftRequest { cluster_version_set: Some(set), ..with_header(1) });
-    peer.request(&checkpoint(9, 200));
+    let _ = peer.request(&InternalRaftRequest { cluster_version_set: Some(set), ..with_header(1) });
+    let _ = peer.request(&checkpoint(9, 200));
     assert_eq!(row(&peer, 9), Some(b"\x08\x09\x10\xd8\x04\x18\xc8\x01".to_vec()));
     let applied = peer.request(&checkpoint(77, 200));
     assert!(applied.ops.is_empty());

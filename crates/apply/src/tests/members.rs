@@ -95,7 +95,9 @@ fn promotion_and_move_rewrite_row_and_tree() {
     let applied = peer.conf_change(&promote(3));
     assert!(matches!(&applied.local[..], [Local::MemberUpdated(m)] if !m.is_learner));
     let applied = peer.conf_change(&update(&moved(2, "http://h:1")));
-    assert!(matches!(&applied.local[..], [Local::MemberUpdated(m)] if m.peer_urls == ["http://h:1"]));
+    assert!(
+        matches!(&applied.local[..], [Local::MemberUpdated(m)] if m.peer_urls == ["http://h:1"])
+    );
     let row = peer.rows.row(Bucket::Members, b"2");
     assert_eq!(row, Some(&br#"{"id":2,"peerURLs":["http://h:1"]}"#[..]));
     let value = |id: u64| {

@@ -77,7 +77,8 @@ fn replay_over_trusted_rows_moves_only_the_configuration() {
 fn untrusted_v2_rows_are_rebuilt_from_the_log() {
     let (peer, log) = peer_with_log();
     let garbage = |rows: &mut Rows| rows.put(Bucket::V2, b"/1/stale", b"\xff");
-    let spoil: [(&str, &dyn Fn(&mut Rows)); 5] = [
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Rows));
+    let spoil: [Spoil<'_>; 5] = [
         ("no position", &|rows| {
             rows.0.remove(&(Bucket::V2Meta, Bytes::from_static(b"position")));
         }),
@@ -125,8 +126,7 @@ fn rebuilding_tells_the_shell_about_members() {
     rows.0.remove(&(Bucket::V2Meta, Bytes::from_static(b"position")));
     let mut restarted = Peer::restored(rows, settings(), SnapshotBase::default());
     assert_eq!(restarted.machine.membership().members.len(), 0);
-    let locals: Vec<Local> =
-        log.iter().flat_map(|entry| restarted.apply(entry).local).collect();
+    let locals: Vec<Local> = log.iter().flat_map(|entry| restarted.apply(entry).local).collect();
     let added = locals.iter().filter(|local| matches!(local, Local::MemberAdded(_))).count();
     assert_eq!(added, 3);
     assert!(locals.contains(&Local::MemberRemoved(NodeId(2))));
@@ -143,8 +143,7 @@ fn own_removal_is_told_again_after_a_restart() {
     }
     peer.flush();
     let mut restarted = Peer::restored(peer.durable, settings(), SnapshotBase::default());
-    let locals: Vec<Local> =
-        log.iter().flat_map(|entry| restarted.apply(entry).local).collect();
+    let locals: Vec<Local> = log.iter().flat_map(|entry| restarted.apply(entry).local).collect();
     assert_eq!(locals, [Local::SelfRemoved]);
 }
 
@@ -222,8 +221,7 @@ fn unfinished_compaction_is_resumed() {
     let mark = |revision: i64| types::RevKey::new(revision, 0).to_live();
     rows.put(Bucket::Meta, b"scheduledCompactRev", &mark(8));
     rows.put(Bucket::Meta, b"finishedCompactRev", &mark(5));
-    let (machine, restored) =
-        Machine::restore(&rows, settings(), SnapshotBase::default()).unwrap();
+    let (machine, restored) = Machine::restore(&rows, settings(), SnapshotBase::default()).unwrap();
     assert_eq!(restored.resume_compaction, Some(8));
     assert_eq!(machine.store().current_revision(), 8);
     rows.put(Bucket::Meta, b"finishedCompactRev", &mark(8));

@@ -41,7 +41,8 @@ fn only_the_leader_has_duties() {
 fn version_is_decided_once() {
     let up = |text: &str| Some(text.to_owned());
     // (v2 enabled, current, seen, proposed)
-    let cases: &[(bool, Option<&str>, &[Option<String>], Option<&str>)] = &[
+    type Case<'a> = (bool, Option<&'a str>, &'a [Option<String>], Option<&'a str>);
+    let cases: &[Case<'_>] = &[
         (true, None, &[up("3.5.12")], Some("3.4.0")),
         (true, None, &[up("3.5.12"), None, None], Some("3.4.0")),
         (true, None, &[up("3.5.12"), up("3.3.27")], Some("3.3.0")),
