@@ -254,7 +254,7 @@ fn v2_three_state_fields_keep_their_state() {
         let request = V2Request {
             prev_exist: state,
             refresh: state,
-            expiration: -62_135_596_800_000_000_000_i128 as i64,
+            expiration: -6_795_364_578_871_345_152,
             time: 5,
             ..V2Request::default()
         };
