@@ -52,7 +52,8 @@ impl Replayer {
             }
             "put" => {
                 mvcc::check_put(&put(body))?;
-                let outcome = self.fixture.store.put(&put(body), &|id| self.leases.contains(&id))?;
+                let outcome =
+                    self.fixture.store.put(&put(body), &|id| self.leases.contains(&id))?;
                 self.took(&outcome.ops, &outcome.attach);
                 show_put(&outcome.reply)
             }

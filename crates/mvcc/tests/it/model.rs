@@ -35,8 +35,15 @@ struct Model {
 
 #[derive(Clone, Debug)]
 enum Write {
-    Put { key: String, value: String, lease: i64 },
-    Delete { key: String, end: String },
+    Put {
+        key: String,
+        value: String,
+        lease: i64,
+    },
+    Delete {
+        key: String,
+        end: String,
+    },
     /// The rest of the list in a nested transaction.
     Nest,
 }
@@ -140,7 +147,10 @@ impl Model {
                     (bounds.0 == 0 || bounds.0 <= number) && (bounds.1 == 0 || number <= bounds.1)
                 };
                 within((request.min_mod_revision, request.max_mod_revision), revision.main)
-                    && within((request.min_create_revision, request.max_create_revision), pair.create)
+                    && within(
+                        (request.min_create_revision, request.max_create_revision),
+                        pair.create,
+                    )
             })
             .collect();
         let rank = |(_, (revision, pair)): &(&String, (RevKey, &Pair))| match request.sort_target {
@@ -179,7 +189,9 @@ impl Model {
             let kept = self.visible(key, at).map(|(revision, _)| revision);
             keeps_any |= kept.is_some();
             for (revision, pair) in versions {
-                if revision.main > at || (revision.main <= self.compacted && kept != Some(*revision)) {
+                if revision.main > at
+                    || (revision.main <= self.compacted && kept != Some(*revision))
+                {
                     continue;
                 }
                 let row = match pair {
@@ -309,7 +321,9 @@ impl Pairing {
                 Some(pair) => Model::encode(&key, at, pair),
                 None => {
                     let key = key.as_bytes().to_vec();
-                    KeyValue { key, mod_revision: main, ..KeyValue::default() }.encode_to_vec().into()
+                    KeyValue { key, mod_revision: main, ..KeyValue::default() }
+                        .encode_to_vec()
+                        .into()
                 }
             };
             assert_eq!(event.kind == EventKind::Put, version.1.is_some());
