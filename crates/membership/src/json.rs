@@ -36,7 +36,7 @@ pub fn member_to_json(member: &Member) -> Bytes {
 /// # Errors
 /// The text is no JSON object of that shape.
 pub fn member_from_json(text: &[u8]) -> Result<Member, JsonError> {
-    Ok(parse::<MemberJson>("member", text)?.into_member().0)
+    Ok(parse_object::<MemberJson>("member", text)?.into_member().0)
 }
 
 /// The context of a conf change; that of a promotion is made from the ID alone.
@@ -52,7 +52,7 @@ pub fn conf_change_context(member: &Member, is_promote: bool) -> Bytes {
 /// # Errors
 /// The text is no JSON object of that shape.
 pub fn parse_context(text: &[u8]) -> Result<(Member, bool), JsonError> {
-    Ok(parse::<MemberJson>("conf change context", text)?.into_member())
+    Ok(parse_object::<MemberJson>("conf change context", text)?.into_member())
 }
 
 /// The answer to `GET /members` on the peer port: ascending IDs, with a newline behind.
@@ -88,7 +88,7 @@ pub fn attributes_to_json(name: &str, client_urls: &[String]) -> String {
 /// # Errors
 /// The text is no JSON object of that shape.
 pub fn attributes_from_json(text: &[u8]) -> Result<(String, Vec<String>), JsonError> {
-    let (member, _) = parse::<MemberJson>("member attributes", text)?.into_member();
+    let (member, _) = parse_object::<MemberJson>("member attributes", text)?.into_member();
     Ok((member.name, member.client_urls))
 }
 
@@ -107,7 +107,7 @@ pub fn raft_attributes_to_json(peer_urls: &[String], is_learner: bool) -> String
 /// # Errors
 /// The text is no JSON object of that shape.
 pub fn raft_attributes_from_json(text: &[u8]) -> Result<(Vec<String>, bool), JsonError> {
-    let (member, _) = parse::<MemberJson>("member raft attributes", text)?.into_member();
+    let (member, _) = parse_object::<MemberJson>("member raft attributes", text)?.into_member();
     Ok((member.peer_urls, member.is_learner))
 }
 
@@ -137,7 +137,7 @@ pub fn conf_state_to_json(conf_state: &ConfState) -> Bytes {
 /// # Errors
 /// The text is no JSON object of that shape.
 pub fn conf_state_from_json(text: &[u8]) -> Result<ConfState, JsonError> {
-    let parsed = parse::<ConfStateJson>("conf state", text)?;
+    let parsed = parse_object::<ConfStateJson>("conf state", text)?;
     Ok(ConfState {
         voters: parsed.voters.unwrap_or_default(),
         learners: parsed.learners.unwrap_or_default(),
@@ -212,6 +212,18 @@ struct ConfStateJson {
     learners_next: Option<Vec<u64>>,
     #[serde(default)]
     auto_leave: bool,
+}
+
+/// As `parse`; serde alone would also take an array for a struct.
+fn parse_object<'a, T: Deserialize<'a>>(
+    shape: &'static str,
+    text: &'a [u8],
+) -> Result<T, JsonError> {
+    if text.trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
+        let source = serde::de::Error::custom("not an object");
+        return Err(JsonError { shape, source });
+    }
+    parse(shape, text)
 }
 
 fn parse<'a, T: Deserialize<'a>>(shape: &'static str, text: &'a [u8]) -> Result<T, JsonError> {

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use types::{ClusterId, NodeId, Op};
 
@@ -98,12 +99,26 @@ impl Membership {
             }
             ConfChangeType::RemoveNode => self.member(id).map(|_| Change::Remove(id)),
             ConfChangeType::UpdateNode => {
-                self.member(id)?;
+                let was_learner = self.member(id)?.is_learner;
                 let (member, _) = context_of(change, id)?;
                 self.check_urls_free(&member)?;
-                Ok(Change::UpdatePeerUrls(id, member.peer_urls))
+                let Member { peer_urls, is_learner, .. } = member;
+                if was_learner == is_learner || self.keeps_learners_on_update() {
+                    return Ok(Change::UpdatePeerUrls(id, peer_urls));
+                }
+                Ok(Change::OverwriteRaftAttributes { id, peer_urls, is_learner })
             }
         }
+    }
+
+    /// The context with which to propose new peer URLs for a member. It repeats the learner flag,
+    /// so that members of every version come to the same result.
+    #[must_use]
+    pub fn update_context(&self, id: NodeId, peer_urls: &[String]) -> Bytes {
+        let is_learner = self.members.get(&id).is_some_and(|member| member.is_learner);
+        let peer_urls = peer_urls.to_vec();
+        let member = Member { id, peer_urls, is_learner, ..Member::default() };
+        json::conf_change_context(&member, false)
     }
 
     /// Carries out a validated change and returns the rows that mirror it.
@@ -116,6 +131,12 @@ impl Membership {
             Change::Promote(id) => self.edit(*id, |member| member.is_learner = false),
             Change::UpdatePeerUrls(id, urls) => {
                 self.edit(*id, |member| member.peer_urls.clone_from(urls))
+            }
+            Change::OverwriteRaftAttributes { id, peer_urls, is_learner } => {
+                self.edit(*id, |member| {
+                    member.peer_urls.clone_from(peer_urls);
+                    member.is_learner = *is_learner;
+                })
             }
             Change::Remove(id) => {
                 self.members.remove(id);
@@ -151,6 +172,12 @@ impl Membership {
             assert_eq!(*id, member.id, "member filed under another id");
             assert!(!self.removed.contains(id), "member {id} is present and removed");
         }
+    }
+
+    /// Whether all members can be taken to keep the learner flag when peer URLs change. Fixed in
+    /// etcd in 2026 (pull request 21719) for 3.5 and later; the cluster version tells 3.6 only.
+    fn keeps_learners_on_update(&self) -> bool {
+        self.version.is_some_and(|version| version >= ClusterVersion::new(3, 6))
     }
 
     fn validate_promotion(&self, id: NodeId) -> Result<Change, MembershipError> {

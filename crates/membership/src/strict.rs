@@ -59,16 +59,14 @@ impl Membership {
         connections: &Connections,
         rule: Rule,
     ) -> Result<(), EtcdError> {
-        if is_learner {
-            return Ok(());
-        }
         let (voters, started) = self.count_voters(None);
         // Growing a single member is allowed although the pair cannot lose one: there is no other
         // way to get to three.
         let is_restored_single = started == 1 && voters == 1;
-        if !is_restored_single && started < quorum(voters + 1) {
+        if !is_learner && !is_restored_single && started < quorum(voters + 1) {
             return Err(EtcdError::MemberNotEnoughStarted);
         }
+        // Connections count for learners too: every release of etcd has it so.
         let connected = self.count_connected(connections);
         let needed = match rule {
             Rule::Quorum if voters == 1 => 1,

@@ -85,7 +85,9 @@ pub fn writes(change: &Change, after: &Membership) -> Vec<V2Write> {
             path: raft_attributes_path(member.id),
             value: json::raft_attributes_to_json(&member.peer_urls, member.is_learner),
         }],
-        Change::Promote(id) | Change::UpdatePeerUrls(id, _) => after
+        Change::Promote(id)
+        | Change::UpdatePeerUrls(id, _)
+        | Change::OverwriteRaftAttributes { id, .. } => after
             .members
             .get(id)
             .map(|member| V2Write::Update {

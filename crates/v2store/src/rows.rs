@@ -162,7 +162,8 @@ mod tests {
         let file = encode(&Node { content: Content::File("v".into()), ..Node::directory(1) });
         let mut unknown = file.to_vec();
         unknown[0] = 3;
-        let cases: [(&[(&str, &[u8])], &str); 10] = [
+        type Rows<'a> = &'a [(&'a str, &'a [u8])];
+        let cases: [(Rows<'_>, &str); 10] = [
             (&[("/1/a/b", &file)], "its parent directory before it"),
             (&[("/1/a", &file), ("/1/a/b", &file)], "its parent directory before it"),
             (&[("/1/b", &file), ("/1/a", &file)], "keys in ascending order"),

@@ -10,15 +10,20 @@
 //!     = stats                followed by the body of /v2/stats/store
 //!
 //! `etcd-3.4.23.snap.json` is the payload of a `.snap` that the same server wrote in passing.
+//! `etcd-3.4.23-members.snap.json` is that of a server whose members were changed.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test] functions")]
 
 use membership::v2_tree::{self, V2Write};
 use membership::{Change, ClusterVersion, Member, Membership, ids};
+use proto::raftpb::{ConfChange, ConfChangeType};
 use proto::v2_request::V2Request;
 use types::{ClusterId, V2Error};
 use v2store::{Event, Lifetime, Store, json, path, time};
 
 const TRANSCRIPT: &str = include_str!("testdata/etcd-3.4.23.transcript");
 const SNAPSHOT: &str = include_str!("testdata/etcd-3.4.23.snap.json");
+const MEMBERS: &str = include_str!("testdata/etcd-3.4.23-members.snap.json");
 const PEER_URL: &str = "http://127.77.1.1:2380";
 const CLIENT_URL: &str = "http://127.77.1.1:2379";
 
@@ -62,6 +67,73 @@ fn membership_is_found_in_the_snapshot() {
     assert_eq!(found.version, Some(ClusterVersion::new(3, 4)));
 }
 
+/// The conf changes of that server, in the bytes that its log held, end in the tree, the history
+/// and the counters that it wrote.
+#[test]
+fn conf_changes_give_the_snapshot_of_etcd() {
+    const LEARNER: u64 = 14_803_339_750_615_308_098;
+    let changes = [
+        (
+            ConfChangeType::AddNode,
+            17_304_556_497_439_077_380,
+            r#"{"id":17304556497439077380,"peerURLs":["http://127.77.1.2:2380"],"name":"g\u003co\u003e\u0026ld"}"#,
+        ),
+        (
+            ConfChangeType::AddLearnerNode,
+            LEARNER,
+            r#"{"id":14803339750615308098,"peerURLs":["http://127.77.1.3:2380"],"isLearner":true}"#,
+        ),
+        (
+            ConfChangeType::AddLearnerNode,
+            18_334_340_047_177_109_968,
+            r#"{"id":18334340047177109968,"peerURLs":["http://127.77.1.4:2380"],"isLearner":true}"#,
+        ),
+        (
+            ConfChangeType::UpdateNode,
+            LEARNER,
+            r#"{"id":14803339750615308098,"peerURLs":["http://127.77.1.5:2380","http://127.77.1.3:2380"]}"#,
+        ),
+        (
+            ConfChangeType::UpdateNode,
+            LEARNER,
+            r#"{"id":14803339750615308098,"peerURLs":["http://127.77.1.2:2380"]}"#,
+        ),
+        (ConfChangeType::RemoveNode, LEARNER, ""),
+        (ConfChangeType::RemoveNode, LEARNER, ""),
+        (
+            ConfChangeType::AddLearnerNode,
+            4_335_944_934_765_476_193,
+            r#"{"id":4335944934765476193,"peerURLs":["http://127.77.1.6:2380"],"isLearner":true}"#,
+        ),
+    ];
+    let mut store = Store::new();
+    let mut membership = Membership::new(ClusterId(1));
+    let mut refused = 0;
+    for (change_type, node_id, context) in changes {
+        let change = ConfChange { id: 1, change_type, node_id, context: context.into() };
+        match membership.validate(&change) {
+            Ok(change) => {
+                let _ = membership.apply(&change);
+                write(&mut store, v2_tree::writes(&change, &membership));
+            }
+            Err(_) => refused += 1,
+        }
+        if store.index() == 1 {
+            let id = membership.members.values().next().unwrap().id;
+            let urls = ["http://127.77.1.2:2379".to_owned()];
+            let _ = membership.set_attributes(id, "g<o>&ld", &urls);
+            write(&mut store, vec![v2_tree::attributes_write(id, "g<o>&ld", &urls)]);
+            let _ = membership.set_version(ClusterVersion::new(3, 4));
+            write(&mut store, vec![v2_tree::version_write(ClusterVersion::new(3, 4))]);
+        }
+    }
+    assert_eq!(refused, 3);
+    let ours = String::from_utf8(store.to_json()).unwrap();
+    assert_eq!(ours.replace(&gets_of(&ours), &gets_of(MEMBERS)), MEMBERS);
+    let found = Membership::from_v2_leaves(ClusterId(1), store.files(path::CLUSTER)).unwrap();
+    assert_eq!(found, membership);
+}
+
 /// What a one-member cluster writes before its first user request.
 fn fresh_member() -> Store {
     let urls = vec![PEER_URL.to_owned()];
@@ -72,20 +144,23 @@ fn fresh_member() -> Store {
     let mut writes = v2_tree::writes(&added, &membership);
     writes.push(v2_tree::attributes_write(id, "gold", &[CLIENT_URL.to_owned()]));
     writes.push(v2_tree::version_write(ClusterVersion::new(3, 4)));
-
     let mut store = Store::new();
+    write(&mut store, writes);
+    assert_eq!(store.index(), 3);
+    store
+}
+
+fn write(store: &mut Store, writes: Vec<V2Write>) {
+    let forever = Lifetime::default();
     for write in writes {
         let applied = match write {
-            V2Write::Create { path, value } => {
-                store.create(&path, false, &value, Lifetime::default())
-            }
-            V2Write::Set { path, value } => store.set(&path, false, &value, Lifetime::default()),
-            other => panic!("unexpected {other:?}"),
+            V2Write::Create { path, value } => store.create(&path, false, &value, forever),
+            V2Write::Set { path, value } => store.set(&path, false, &value, forever),
+            V2Write::Update { path, value } => store.update(&path, &value, forever),
+            V2Write::DeleteTree { path } => store.delete(&path, true, true),
         };
         applied.result.unwrap();
     }
-    assert_eq!(store.index(), 3);
-    store
 }
 
 /// Replays until the store has reached `until`; returns how many answers were compared.
