@@ -59,7 +59,7 @@ fn flipped_bytes() {
     exercise(&whole).unwrap();
     let mut rng = StdRng::seed_from_u64(9);
     let mut noticed = 0;
-    for _ in 0..3000 {
+    for _ in 0..1000 {
         let mut bytes = whole.clone();
         for _ in 0..rng.random_range(1..4) {
             let at = rng.random_range(0..bytes.len());
@@ -67,7 +67,7 @@ fn flipped_bytes() {
         }
         noticed += usize::from(exercise(&bytes).is_err());
     }
-    assert!(noticed > 100, "{noticed}");
+    assert!(noticed > 30, "{noticed}");
 }
 
 /// Headers and elements are where damage hurts: each of their bytes, several values.
@@ -75,9 +75,9 @@ fn flipped_bytes() {
 fn flipped_headers_and_elements() {
     let shape = Shape::small();
     let whole = database(2, shape);
-    for page in 0..whole.len() / shape.page_size {
-        for at in 0..48 {
-            for value in [0, 1, 0x7f, 0xff] {
+    for page in 0..(whole.len() / shape.page_size).min(24) {
+        for at in 0..32 {
+            for value in [1, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[page * shape.page_size + at] = value;
                 match exercise(&bytes) {

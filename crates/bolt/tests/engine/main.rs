@@ -6,5 +6,6 @@ mod bulk;
 mod common;
 mod crash;
 mod damage;
+mod go_files;
 mod model;
 mod view;
