@@ -210,7 +210,9 @@ fn change_locals(change: &Change, members: &Membership, local: NodeId) -> Vec<Lo
         Change::AddVoter(member) | Change::AddLearner(member) => {
             vec![Local::MemberAdded(member.clone())]
         }
-        Change::Promote(id) | Change::UpdatePeerUrls(id, _) => {
+        Change::Promote(id)
+        | Change::UpdatePeerUrls(id, _)
+        | Change::OverwriteRaftAttributes { id, .. } => {
             members.members.get(id).cloned().map(Local::MemberUpdated).into_iter().collect()
         }
         Change::Remove(id) if *id == local => {

@@ -97,7 +97,11 @@ impl Machine {
     /// Takes over what a write did, all but its reply.
     pub(crate) fn absorb<R>(&mut self, outcome: Outcome<R>, applied: &mut Applied) -> R {
         let Outcome { reply, ops, events, attach } = outcome;
-        self.leases.reattach(&attach);
+        for (key, old, new) in attach {
+            self.leases.detach(old, &key);
+            // A copy: the key is a part of the whole pair, which the table would keep alive.
+            self.leases.attach(new, Bytes::copy_from_slice(&key));
+        }
         append(&mut applied.ops, ops);
         append(&mut applied.events, events);
         reply

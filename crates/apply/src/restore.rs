@@ -17,7 +17,7 @@ use proto::leasepb;
 use types::{Bucket, LeaseId, LogIndex, Op, RevKey, Term};
 
 use crate::alarms::Alarms;
-use crate::cluster::{Cluster, DOWNGRADE_KEY, MemberRows, Replay, check_version};
+use crate::cluster::{Cluster, DOWNGRADE_KEY, MemberRows, Replay, Stage, check_version};
 use crate::contract::{Fault, Restored, Settings, SnapshotBase, Source};
 use crate::machine::{Machine, Position};
 use crate::position::{
@@ -32,6 +32,13 @@ const AUTH_REVISION: &[u8] = b"authRevision";
 const FIRST_AUTH_REVISION: u64 = 1;
 const SCHEDULED_COMPACT: &[u8] = b"scheduledCompactRev";
 const FINISHED_COMPACT: &[u8] = b"finishedCompactRev";
+
+/// How far the database goes, and how far its v2 rows if they are trusted.
+#[derive(Clone, Copy)]
+struct Trust {
+    consistent: Position,
+    v2: Option<V2Position>,
+}
 
 impl Machine {
     /// Rebuilds the state from a database (after a restart, or just received from a leader) and the
@@ -54,13 +61,17 @@ impl Machine {
         }
         let (kv, leases) = restore_kv(source, &settings, &mut restored)?;
         let replay_from = Position { index: base.index, term: base.term };
-        let trusted = v2::trusted_position(source, settings.cluster_id, consistent)?;
-        let cluster = restore_cluster(source, &settings, &base, trusted, &mut restored)?;
-        let is_trusted = trusted.is_some();
+        let v2 = v2::trusted_position(source, settings.cluster_id, consistent)?;
+        let trust = Trust { consistent, v2 };
+        let cluster = restore_cluster(source, &settings, &base, trust, &mut restored)?;
         let SnapshotBase { v2: base_tree, conf_state, .. } = base;
-        let v2 = match trusted {
+        let v2 = match trust.v2 {
             Some(position) => v2::restore_rows(source, position)?,
-            None => v2::rebuild(source, base_tree.unwrap_or_default(), &mut restored)?,
+            None => {
+                // Without a payload the tree must still name the members: Go reads them there.
+                let tree = base_tree.unwrap_or_else(|| v2::tree_of(cluster.at(Stage::Replay)));
+                v2::rebuild(source, tree, &mut restored)?
+            }
         };
         let mut machine = Self {
             kv,
@@ -71,7 +82,7 @@ impl Machine {
             v2,
             applied: replay_from,
             consistent,
-            v2_applied: if is_trusted { consistent } else { replay_from },
+            v2_applied: if trust.v2.is_some() { consistent } else { replay_from },
             storage_bytes: 0,
             settings,
         };
@@ -175,7 +186,7 @@ fn restore_cluster(
     source: &dyn Source,
     settings: &Settings,
     base: &SnapshotBase,
-    trusted_v2: Option<V2Position>,
+    trust: Trust,
     restored: &mut Restored,
 ) -> Result<Cluster, Fault> {
     let member_rows = read_member_rows(source)?;
@@ -190,18 +201,12 @@ fn restore_cluster(
     if let Some(version) = members.version {
         check_version(version, settings.server_version)?;
     }
-    let is_row_trusted =
-        trusted_v2.is_some() || source.get(Bucket::Meta, STORAGE_VERSION)?.is_some();
-    let replay_members = match &base.v2 {
-        Some(tree) => Some(v2::members_of(tree, settings)?),
-        None if base.index == LogIndex(0) => {
-            let mut none = Membership::new(settings.cluster_id);
-            none.max_learners = settings.max_learners;
-            Some(none)
-        }
-        None => None,
-    };
-    let replay = match replay_members {
+    let is_row_trusted = trust.v2.is_some() || source.get(Bucket::Meta, STORAGE_VERSION)?.is_some();
+    let downgrade = source.get(Bucket::Cluster, DOWNGRADE_KEY)?;
+    if is_row_trusted && base.index == trust.consistent.index {
+        return Ok(Cluster::new(members, None, downgrade));
+    }
+    let replay = match members_at(base, settings)? {
         Some(replay_members) => Replay {
             members: replay_members,
             distrusted_rows: (!is_row_trusted).then_some(member_rows),
@@ -213,8 +218,20 @@ fn restore_cluster(
             Replay { members: members.clone(), distrusted_rows: None }
         }
     };
-    let downgrade = source.get(Bucket::Cluster, DOWNGRADE_KEY)?;
     Ok(Cluster::new(members, Some(replay), downgrade))
+}
+
+/// The members at the raft snapshot; `None` when it does not tell.
+fn members_at(base: &SnapshotBase, settings: &Settings) -> Result<Option<Membership>, Fault> {
+    match &base.v2 {
+        Some(tree) => v2::members_of(tree, settings).map(Some),
+        None if base.index == LogIndex(0) => {
+            let mut none = Membership::new(settings.cluster_id);
+            none.max_learners = settings.max_learners;
+            Ok(Some(none))
+        }
+        None => Ok(None),
+    }
 }
 
 static VERSION_KEY: Bytes = Bytes::from_static(rows::CLUSTER_VERSION_KEY);

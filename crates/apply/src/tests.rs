@@ -10,3 +10,7 @@ mod malformed;
 mod members;
 mod restarts;
 mod restoring;
+
+/// The shell shares the machine between threads behind a lock.
+const fn is_shared_between_threads<T: Send + Sync>() {}
+const _: () = is_shared_between_threads::<crate::Machine>();

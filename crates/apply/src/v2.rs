@@ -157,6 +157,15 @@ pub(crate) fn rebuild(
     Ok(tree)
 }
 
+/// A fresh tree that names the members.
+pub(crate) fn tree_of(members: &Membership) -> Store {
+    let mut tree = Store::new();
+    for (path, value) in members.to_v2_leaves() {
+        let _ = tree.create(&path, false, &value, Lifetime::default());
+    }
+    tree
+}
+
 /// The members that a v2 tree names.
 pub(crate) fn members_of(tree: &Store, settings: &Settings) -> Result<Membership, Fault> {
     let leaves = tree.files(CLUSTER_SPACE);

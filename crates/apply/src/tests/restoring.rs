@@ -169,6 +169,8 @@ fn a_snapshot_without_a_tree_leaves_the_member_rows_in_charge() {
     let (machine, restored) = Machine::restore(&rows, settings(), base).unwrap();
     assert_eq!(machine.membership(), peer.machine.membership());
     assert!(restored.notes.iter().any(|note| note.contains("taken from the database")));
+    let raft_attributes = |machine: &Machine| machine.v2().files("/0/members/1");
+    assert_eq!(raft_attributes(&machine), raft_attributes(&peer.machine));
 }
 
 #[test]
