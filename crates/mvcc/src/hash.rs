@@ -7,7 +7,6 @@
 //!             compacted revision, whatever their release and however far their compactions are.
 //! Source:     peer-protocol.md 16.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -35,10 +34,8 @@ pub struct HashReply {
 pub struct HashPlan {
     revision: i64,
     compacted: i64,
-    /// Revisions at or before `compacted` that a compaction at `revision` would keep.
-    keep: BTreeSet<RevKey>,
-    /// Whether such a compaction would keep anything: if not, etcd hashes all rows there are.
-    keeps_any: bool,
+    /// Revisions at or before `compacted` that a compaction at `revision` would keep, ascending.
+    keep: Vec<RevKey>,
 }
 
 impl Store {
@@ -74,12 +71,9 @@ impl Store {
         let kept = self.index.values().filter_map(|entry| {
             entry.visible_at(revision).map(|position| entry.change(position).revision())
         });
-        let mut keeps_any = false;
-        let keep = kept
-            .inspect(|_| keeps_any = true)
-            .filter(|kept| kept.main <= self.compacted_revision)
-            .collect();
-        Ok(HashPlan { revision, compacted: self.compacted_revision, keep, keeps_any })
+        let mut keep: Vec<_> = kept.filter(|kept| kept.main <= self.compacted_revision).collect();
+        keep.sort_unstable();
+        Ok(HashPlan { revision, compacted: self.compacted_revision, keep })
     }
 }
 
@@ -95,7 +89,7 @@ impl HashPlan {
             if revision.main > self.revision {
                 return ControlFlow::Break(());
             }
-            if self.covers(revision, tombstone) {
+            if self.covers(revision) {
                 hash = crc32c::crc32c_append(hash, &row_key(revision, tombstone));
                 hash = crc32c::crc32c_append(hash, value);
             }
@@ -106,11 +100,13 @@ impl HashPlan {
         Ok(HashReply { hash, compact_revision, hash_revision })
     }
 
-    /// Whether a row counts: those that compaction may have deleted on some members do not, nor does
-    /// a tombstone at the compacted revision, which only newer releases keep.
-    fn covers(&self, revision: RevKey, tombstone: bool) -> bool {
-        let dropped =
-            revision.main <= self.compacted && self.keeps_any && !self.keep.contains(&revision);
-        !dropped && (!tombstone || revision.main != self.compacted)
+    /// Whether a row counts: not if compaction may have deleted it on some member. A tombstone at or
+    /// before the compacted revision is never kept in this sense: older releases delete it.
+    ///
+    /// etcd counts whatever rows there still are when a compaction at `revision` would keep nothing
+    /// at all. That differs from here only while such a compaction is under way, and from its own
+    /// answer after that, so it is not copied.
+    fn covers(&self, revision: RevKey) -> bool {
+        revision.main > self.compacted || self.keep.binary_search(&revision).is_ok()
     }
 }

@@ -57,3 +57,18 @@ fn progress_of_compaction_does_not_show() {
     assert!(fixture.rows.key.remove(&RevKey::new(5, 0)).is_some(), "the tombstone is kept");
     assert_eq!(hash(&fixture, 0), Ok(scheduled));
 }
+
+#[test]
+fn a_store_compacted_to_nothing_has_the_hash_of_an_empty_one() {
+    let empty = hash(&Fixture::default(), 0).unwrap().hash;
+    let mut fixture = Fixture::default();
+    fixture.put("a", "1");
+    let _ = fixture.delete("a", "");
+    fixture.compact(3).unwrap();
+    assert_eq!(hash(&fixture, 0).unwrap().hash, empty, "with rows");
+    let batch = fixture.rows.batch(RevKey::default(), 3, 1);
+    let ops = fixture.store.compact_step(&batch, 3);
+    fixture.rows.write(&ops);
+    assert_eq!(fixture.rows.key.len(), 1);
+    assert_eq!(hash(&fixture, 0).unwrap().hash, empty, "with the tombstone");
+}

@@ -180,14 +180,11 @@ impl Model {
         Ok((kvs.collect(), more, count))
     }
 
-    /// The hash over what no compaction up to `compacted` may have removed; `None` where etcd hashes
-    /// whatever rows there still are.
-    fn hash(&self, at: i64) -> Option<u32> {
+    /// The hash over what no compaction up to `compacted` may have removed.
+    fn hash(&self, at: i64) -> u32 {
         let mut rows = BTreeMap::new();
-        let mut keeps_any = false;
         for (key, versions) in &self.versions {
             let kept = self.visible(key, at).map(|(revision, _)| revision);
-            keeps_any |= kept.is_some();
             for (revision, pair) in versions {
                 if revision.main > at
                     || (revision.main <= self.compacted && kept != Some(*revision))
@@ -209,7 +206,7 @@ impl Model {
         for (key, value) in rows.values() {
             hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
         }
-        (keeps_any || self.compacted < 0).then_some(hash)
+        hash
     }
 }
 
@@ -390,9 +387,7 @@ impl Pairing {
         let at = request.revision.clamp(self.model.compacted.max(1), self.model.current);
         let hash = self.fixture.store.hash_kv(at, &self.fixture.rows).unwrap().unwrap();
         assert_eq!((hash.hash_revision, hash.compact_revision), (at, self.model.compacted));
-        if let Some(expected) = self.model.hash(at) {
-            assert_eq!(hash.hash, expected, "hash at {at}");
-        }
+        assert_eq!(hash.hash, self.model.hash(at), "hash at {at}");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Puts, deletes and transactions (api-v3.md 2.3 to 2.5).
 
-use bytes::Bytes;
 use mvcc::{EventKind, OpReply, TxnReply};
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request;
