@@ -153,10 +153,9 @@ pub enum Effect {
         entries: Vec<Entry>,
         /// The new hard state, when it changed.
         hard_state: Option<HardState>,
-        /// A snapshot that the log now begins behind: first its `.snap` file, then its record in
-        /// the log. It carries its data so that the file can be written before the record; the
-        /// order lets a crash at any point be recovered from.
-        snapshot: Option<Snapshot>,
+        /// The position of the snapshot that the log now begins behind, which the
+        /// [`Effect::InstallSnapshot`] right before this effect brought.
+        snapshot: Option<SnapshotMetadata>,
         /// Whether it must be on stable storage before [`Input::Persisted`].
         must_sync: bool,
         /// Messages that may leave only after it is durable.
@@ -164,10 +163,12 @@ pub enum Effect {
     },
     /// Committed entries, in order; configuration changes hold etcd's bytes.
     Apply(Vec<Entry>),
-    /// Replace the state of this member by this snapshot, whose [`Effect::Persist`] is durable and
-    /// whose database file is at hand. No [`Effect::Apply`] comes until
-    /// [`Input::SnapshotInstalled`]; messages and log writes go on, so that the leader does not
-    /// take a long installation for a death.
+    /// Replace the state of this member by this snapshot, whose database file is at hand. The
+    /// [`Effect::Persist`] that comes next in the same drain holds its log record. The order that
+    /// lets a crash at any point be recovered from: write the `.snap` file, execute that write,
+    /// and when it is durable replace the state and answer [`Input::SnapshotInstalled`]. Until then
+    /// no [`Effect::Apply`] comes; messages and log writes go on once the record is durable, so
+    /// that the leader does not take a long installation for a death.
     InstallSnapshot(Snapshot),
     /// The configuration in force after an [`Input::ConfChangeApplied`].
     ConfState {

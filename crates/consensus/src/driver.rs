@@ -34,9 +34,6 @@ mod ready;
 mod start;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 /// One member's raft.
 pub struct Driver {
     id: NodeId,

@@ -26,17 +26,14 @@ pub(super) struct Snapshots {
 enum Incoming {
     #[default]
     None,
-    Persisting {
-        number: u64,
-        snapshot: Snapshot,
-    },
-    Installing {
-        index: u64,
-    },
+    /// Handed out; neither its record in the log nor its installation has been confirmed.
+    Persisting { number: u64, index: u64, installed: bool },
+    /// Its record is durable.
+    Installing { index: u64 },
 }
 
 impl Snapshots {
-    /// Whether a snapshot is on its way into the log.
+    /// Whether the log is about to begin behind a snapshot.
     pub(super) fn is_persisting(&self) -> bool {
         matches!(self.incoming, Incoming::Persisting { .. })
     }
@@ -46,15 +43,30 @@ impl Snapshots {
         !matches!(self.incoming, Incoming::None)
     }
 
-    /// Returns the snapshot that this durable write lets be installed.
-    pub(super) fn persisted(&mut self, durable: u64) -> Option<Snapshot> {
-        let Incoming::Persisting { number, snapshot } = &mut self.incoming else { return None };
-        if durable < *number {
+    /// Takes note of a durable write, and returns the index of a snapshot that is now installed.
+    fn persisted(&mut self, durable: u64) -> Option<u64> {
+        let Incoming::Persisting { number, index, installed } = self.incoming else { return None };
+        if durable < number {
             return None;
         }
-        let snapshot = std::mem::take(snapshot);
-        self.incoming = Incoming::Installing { index: snapshot.metadata.index };
-        Some(snapshot)
+        self.incoming = if installed { Incoming::None } else { Incoming::Installing { index } };
+        installed.then_some(index)
+    }
+
+    /// Takes note of an installation, and returns its index when its record is durable too: the
+    /// two confirmations come from different threads.
+    fn installed(&mut self, confirmed: u64) -> Option<u64> {
+        match &mut self.incoming {
+            Incoming::Persisting { index, installed, .. } if *index == confirmed => {
+                *installed = true;
+                None
+            }
+            Incoming::Installing { index } if *index == confirmed => {
+                self.incoming = Incoming::None;
+                Some(confirmed)
+            }
+            _ => panic!("snapshot {confirmed} was installed, but not handed out"),
+        }
     }
 
     /// Stays where it is: only a restart finds the snapshot again.
@@ -69,16 +81,26 @@ impl Driver {
         let snapshot = translate::snapshot_out(snapshot.clone());
         self.node.mut_store().restart_behind(snapshot.metadata.index, snapshot.metadata.term);
         self.apply.replace_by_snapshot();
-        self.snapshots.floor = snapshot.metadata.index;
-        self.snapshots.incoming = Incoming::Persisting { number, snapshot };
+        let index = snapshot.metadata.index;
+        self.snapshots.floor = index;
+        self.snapshots.incoming = Incoming::Persisting { number, index, installed: false };
+        self.effects.push(Effect::InstallSnapshot(snapshot));
+    }
+
+    /// A write is durable, with which a snapshot may have become part of the log.
+    pub(super) fn snapshot_persisted(&mut self, durable: u64) {
+        if let Some(index) = self.snapshots.persisted(durable) {
+            self.jump_to(index);
+        }
     }
 
     pub(super) fn snapshot_installed(&mut self, metadata: &SnapshotMetadata) {
-        let Incoming::Installing { index } = self.snapshots.incoming else {
-            panic!("snapshot {} was installed, none was handed out", metadata.index);
-        };
-        assert_eq!(index, metadata.index, "the snapshot installed is the one handed out");
-        self.snapshots.incoming = Incoming::None;
+        if let Some(index) = self.snapshots.installed(metadata.index) {
+            self.jump_to(index);
+        }
+    }
+
+    fn jump_to(&mut self, index: u64) {
         self.apply.jump_to(index);
         self.node.advance_apply_to(index);
     }

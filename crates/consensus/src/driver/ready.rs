@@ -223,7 +223,7 @@ impl Driver {
             number: ready.number(),
             entries: entries.into_iter().map(translate::entry_out).collect(),
             hard_state: ready.hs().map(translate::hard_state_out),
-            snapshot: snapshot.map(translate::snapshot_out),
+            snapshot: snapshot.map(|s| translate::snapshot_out(s).metadata),
             must_sync: ready.must_sync(),
             then,
         });
@@ -231,12 +231,10 @@ impl Driver {
 
     pub(super) fn persisted(&mut self, number: u64) {
         let counts = self.writes.complete(number);
-        if let Some(snapshot) = self.snapshots.persisted(number) {
-            self.effects.push(Effect::InstallSnapshot(snapshot));
-        }
         if counts {
             self.node.on_persist_ready(self.writes.durable);
         }
+        self.snapshot_persisted(number);
         self.deliver_held_votes();
     }
 

@@ -1,0 +1,177 @@
+//! Elections, replication, forwarding and transfers among three members.
+
+use bytes::Bytes;
+use consensus::{Effect, Input, RejectReason, Role};
+use proto::raftpb::MessageType;
+use types::{NodeId, RequestId};
+
+use crate::harness::Net;
+
+#[test]
+fn time_elects_a_leader_that_replicates() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    let leader = net.wait_for_leader();
+    net.propose(leader, 1, "put a");
+    net.propose(leader, 2, "put b");
+    net.settle();
+    net.assert_all_applied(&["put a", "put b"]);
+}
+
+#[test]
+fn leader_sends_before_its_own_write_and_counts_itself_after_it() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.slow_disks.insert(1);
+    net.cut.insert(3);
+    net.propose(1, 1, "put a");
+    assert!(
+        net.wire.iter().any(|m| m.message_type == MessageType::App && !m.entries.is_empty()),
+        "entries leave while the leader's write is queued"
+    );
+    let commit = net.peer(1).driver.status().commit;
+    net.settle();
+    assert_eq!(net.peer(1).driver.status().commit, commit, "only one durable copy of two");
+    net.slow_disks.clear();
+    net.settle();
+    assert_eq!(net.texts(1), ["put a"]);
+    assert_eq!(net.texts(2), ["put a"]);
+}
+
+#[test]
+fn followers_acknowledge_only_what_is_durable() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.slow_disks.extend([2, 3]);
+    net.propose(1, 1, "put a");
+    net.settle();
+    assert_eq!(net.texts(1), [""; 0]);
+    assert!(net.write_one(2));
+    net.settle();
+    assert_eq!(net.texts(1), ["put a"]);
+}
+
+#[test]
+fn votes_wait_for_the_disk() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.slow_disks.extend([2, 3]);
+    net.step(1, Input::Campaign);
+    net.settle();
+    assert_eq!(net.peer(1).role, Role::Candidate, "pre-votes promise nothing, votes do");
+    net.slow_disks.clear();
+    net.settle();
+    assert_eq!(net.peer(1).role, Role::Leader);
+}
+
+#[test]
+fn followers_forward_at_once() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.slow_disks.insert(2);
+    net.propose(2, 1, "put a");
+    net.propose(3, 2, "put b");
+    net.settle();
+    assert_eq!(net.texts(1), ["put a", "put b"]);
+    net.slow_disks.clear();
+    net.settle();
+    net.assert_all_applied(&["put a", "put b"]);
+    assert_eq!(net.seen.rejected, []);
+}
+
+#[test]
+fn leadership_is_transferred_and_proposals_refused_meanwhile() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.step(1, Input::TransferLeader(NodeId(2)));
+    assert_eq!(net.peer(1).driver.status().transferee, Some(NodeId(2)));
+    net.propose(1, 1, "put a");
+    assert_eq!(net.seen.rejected, [(RequestId(1), RejectReason::Dropped)]);
+    net.settle();
+    assert_eq!(net.leader(), Some(2));
+    assert!(net.seen.lost_leader > 0);
+    // A follower hands the wish on to the leader.
+    net.step(1, Input::TransferLeader(NodeId(3)));
+    net.settle();
+    assert_eq!(net.leader(), Some(3));
+    net.propose(1, 2, "put b");
+    net.settle();
+    net.assert_all_applied(&["put b"]);
+}
+
+#[test]
+fn a_leader_without_quorum_steps_down_and_says_so() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.tick(3);
+    let lost_before = net.seen.lost_leader;
+    net.cut.extend([2, 3]);
+    net.tick(25);
+    assert_ne!(net.peer(1).role, Role::Leader);
+    assert!(net.seen.lost_leader > lost_before);
+    net.propose(1, 1, "put a");
+    assert_eq!(net.seen.rejected, [(RequestId(1), RejectReason::NoLeader)]);
+    net.cut.clear();
+    let leader = net.wait_for_leader();
+    net.propose(leader, 2, "put b");
+    net.tick(3);
+    net.assert_all_applied(&["put b"]);
+}
+
+#[test]
+fn pre_vote_keeps_the_term_of_a_member_that_is_cut_off() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    let term = net.peer(3).driver.status().term;
+    net.cut.insert(3);
+    net.tick(100);
+    assert_eq!(net.peer(3).driver.status().term, term);
+    net.cut.clear();
+    net.tick(5);
+    assert_eq!(net.leader(), Some(1));
+}
+
+#[test]
+fn status_of_a_leader_shows_all_members_in_order() {
+    let mut net = Net::founded(&[3, 1, 2], 3);
+    net.elect(2);
+    net.propose(2, 1, "put a");
+    net.settle();
+    net.tick(2);
+    let status = net.peer(2).driver.status();
+    let ids: Vec<u64> = status.progress.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert!(status.progress.iter().all(|(_, progress)| progress.matched == status.last_index));
+    assert_eq!(status.applied, status.commit);
+    assert_eq!(net.peer(1).driver.status().progress, []);
+    assert_eq!(net.peer(1).driver.status().leader, NodeId(2));
+}
+
+#[test]
+fn idle_heartbeats_need_no_writes() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.tick(3);
+    for id in [1, 2, 3] {
+        let driver = &mut net.peer(id).driver;
+        driver.step(Input::Tick);
+        let effects = driver.drain();
+        assert!(
+            !effects.iter().any(|effect| matches!(effect, Effect::Persist { .. })),
+            "member {id}: {effects:?}"
+        );
+    }
+}
+
+#[test]
+fn too_many_proposals_are_refused() {
+    let mut net = Net::founded(&[1], 3);
+    net.elect(1);
+    let driver = &mut net.peer(1).driver;
+    let all = (0..65_540).map(|request| (RequestId(request), Bytes::new())).collect();
+    driver.step(Input::Propose(all));
+    let effects = driver.drain();
+    let refused = effects.iter().find_map(|effect| match effect {
+        Effect::Rejected { requests, reason: RejectReason::TooMany } => Some(requests.len()),
+        _ => None,
+    });
+    assert_eq!(refused, Some(4));
+}

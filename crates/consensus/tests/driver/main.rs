@@ -1,0 +1,11 @@
+//! The driver at its boundary: inputs in, effects out, on a network and disks made of values.
+
+mod chaos;
+mod election;
+mod harness;
+mod members;
+mod reads;
+mod recovery;
+mod single;
+mod snapshot;
+mod wire;
