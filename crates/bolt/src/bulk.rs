@@ -15,6 +15,7 @@ use disk::{BlockFile, Disk, OpenMode};
 
 use crate::batch::{require_key, require_value};
 use crate::create::{at_path, sync_parent};
+use crate::engine::Options;
 use crate::error::BoltError;
 use crate::merge::inline_bucket;
 use crate::meta::{Meta, NO_FREELIST};
@@ -28,21 +29,17 @@ const FILL_PERCENT: usize = 90;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// Writes a new database with the given buckets; names ascend, and so do the keys of each bucket.
-/// Returns the length of the image. The file must not exist; after an error the caller removes it.
+/// Returns the length of the image. Pages have the default size. The file must not exist; after an
+/// error the caller removes it.
 ///
 /// # Errors
 /// [`BoltError::Limit`] for rows that are out of order or too large, [`BoltError::Io`].
-pub fn write<B, R>(
-    disk: &dyn Disk,
-    path: &Path,
-    page_size: usize,
-    buckets: B,
-) -> Result<u64, BoltError>
+pub fn write<B, R>(disk: &dyn Disk, path: &Path, buckets: B) -> Result<u64, BoltError>
 where
     B: IntoIterator<Item = (Bytes, R)>,
     R: IntoIterator<Item = (Bytes, Bytes)>,
 {
-    let mut writer = BulkWriter::create(disk, path, page_size)?;
+    let mut writer = BulkWriter::create(disk, path, Options::default().page_size)?;
     for (name, rows) in buckets {
         writer.begin_bucket(name)?;
         for (key, value) in rows {

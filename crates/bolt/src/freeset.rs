@@ -84,15 +84,13 @@ impl FreeSet {
 
     /// Takes the run that ends at `end`, if there is one; returns its first page.
     pub(crate) fn take_tail(&mut self, end: PageId) -> Option<PageId> {
-        let (start, len) = self.tail(end)?;
-        self.remove_run(start, len);
-        Some(start)
-    }
-
-    /// The run (first page, length) that ends at `end`.
-    pub(crate) fn tail(&self, end: PageId) -> Option<(PageId, u64)> {
         let (start, len) = self.by_start.range(..end).next_back()?;
-        (start + len == end).then_some((*start, *len))
+        let (start, len) = (*start, *len);
+        let is_tail = start + len == end;
+        if is_tail {
+            self.remove_run(start, len);
+        }
+        is_tail.then_some(start)
     }
 
     fn add_run(&mut self, start: PageId, len: u64) {
@@ -121,7 +119,8 @@ mod tests {
         for (start, count) in [(10, 1), (9, 2), (15, 5), (13, 1), (0, 100)] {
             assert!(!set.insert(start, count), "{start} {count}");
         }
-        assert_eq!(set.tail(16), Some((10, 6)));
+        assert_eq!(set.clone().take_tail(15), None);
+        assert_eq!(set.clone().take_tail(16), Some(10));
         assert_eq!(set.pages_below(12), 2);
         assert_eq!(set.take(1, Choice::Quick), Some(10));
         assert_eq!(set.take(6, Choice::Quick), None);

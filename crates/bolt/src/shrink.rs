@@ -1,7 +1,7 @@
 //! Giving room back to the file system while the database is in use.
 //!
 //! Owns:       nothing.
-//! Uses:       `engine`, `walk` is not needed: branches name their children.
+//! Uses:       `engine` (commits), `space`, `store` (branches name their children).
 //! Never:      a copy of the database, a pause of readers.
 //! Invariants: every step is an ordinary commit; the file is cut only above what both metas and
 //!             all views reach.
@@ -15,6 +15,7 @@ use crate::error::BoltError;
 use crate::freeset::Choice;
 use crate::page::{BucketRoot, DEPTH_MAX, ITEM_BUCKET, Kind, PageId};
 use crate::pageset::PageSet;
+use crate::space::TailState;
 use crate::store::{FIRST_PAGE, Store};
 
 impl Bolt {
@@ -27,21 +28,23 @@ impl Bolt {
     pub fn shrink_step(&mut self, pages: usize) -> Result<usize, BoltError> {
         self.require_usable()?;
         self.attempt(|bolt| {
-            let moved = bolt.shrink(pages as u64)?;
+            let moved = bolt.shrink(pages)?;
             let cut = bolt.cut_file()?;
             Ok(usize::try_from(moved.max(cut)).unwrap_or(usize::MAX))
         })
     }
 
-    fn shrink(&mut self, pages: u64) -> Result<u64, BoltError> {
-        let waiting = self.space.tail_is_waiting(&self.store.pins());
+    fn shrink(&mut self, pages: usize) -> Result<u64, BoltError> {
         self.begin()?;
-        if waiting || self.space.high_water < self.meta.high_water || self.cut_is_waiting() {
+        let tail = self.space.tail(&self.store.pins());
+        let lower = self.space.high_water < self.meta.high_water;
+        if tail == TailState::WaitsForCommit || lower || self.cut_is_waiting() {
             // A commit without changes ages the freed pages and lowers the high-water mark.
             self.publish(self.meta.root, Vec::new())?;
             return Ok(1);
         }
-        if pages == 0 {
+        // Nothing is gained by moving pages below a tail that a view still reads.
+        if pages == 0 || tail == TailState::WaitsForView {
             return Ok(0);
         }
         self.move_tail(pages)
@@ -68,31 +71,45 @@ impl Bolt {
         Ok(cut)
     }
 
-    fn move_tail(&mut self, pages: u64) -> Result<u64, BoltError> {
-        let mut wanted = pages;
+    fn move_tail(&mut self, pages: usize) -> Result<u64, BoltError> {
+        let (root, limit) = (self.meta.root, self.meta.high_water);
+        let mut reach = pages as u64;
         loop {
-            let bound = self.meta.high_water.saturating_sub(wanted).max(FIRST_PAGE);
-            let tail = Tail::mark(&self.store, self.meta.root, self.meta.high_water, bound)?;
-            if tail.pages > 0 {
-                return self.rewrite(&tail, bound);
+            let bound = limit.saturating_sub(reach).max(FIRST_PAGE);
+            let mut tail = Tail::mark(&self.store, root, limit, bound)?;
+            if tail.starts.len() > pages {
+                tail.starts.sort_unstable_by(|left, right| right.cmp(left));
+                let bound = tail.starts[pages - 1];
+                tail = Tail::mark(&self.store, root, limit, bound)?;
+            }
+            if !tail.starts.is_empty() {
+                return self.rewrite(&tail);
             }
             if bound == FIRST_PAGE {
                 return Ok(0);
             }
             // The last page belongs to a run that starts before `bound`.
-            wanted = wanted.saturating_mul(4);
+            reach = reach.saturating_mul(4);
         }
     }
 
-    fn rewrite(&mut self, tail: &Tail, bound: PageId) -> Result<u64, BoltError> {
+    fn rewrite(&mut self, tail: &Tail) -> Result<u64, BoltError> {
         // Ancestors are rewritten too. With little room the pages would only trade places.
-        if self.space.free_below(bound) < 2 * tail.pages {
+        if self.space.free_below(tail.bound) < 2 * tail.pages {
             return Ok(0);
         }
+        let before = self.space.clone();
         self.space.choice = Choice::Lowest;
         let merged = self.merge(&tail.buckets, Some(&tail.moved));
         self.space.choice = Choice::Quick;
         let (root, writes) = merged?;
+        // A long run may find no gap below: moving it to a new end would never come to one.
+        let end =
+            |(page, bytes): &(PageId, Vec<u8>)| page + (bytes.len() / self.store.page_size) as u64;
+        if writes.iter().any(|write| end(write) > tail.bound) {
+            self.space = before;
+            return Ok(0);
+        }
         self.publish(root, writes)?;
         Ok(tail.pages)
     }
@@ -104,6 +121,9 @@ struct Tail {
     moved: PageSet,
     /// How many pages that is, overflow included.
     pages: u64,
+    /// First pages of the runs at the bound or above.
+    starts: Vec<PageId>,
+    bound: PageId,
     /// Buckets with such pages, without changes.
     buckets: Vec<(Bytes, Ops)>,
 }
@@ -112,14 +132,14 @@ struct Tail {
 struct Marker<'a> {
     store: &'a Store,
     limit: PageId,
-    bound: PageId,
     tail: Tail,
 }
 
 impl Tail {
     fn mark(store: &Store, root: PageId, limit: PageId, bound: PageId) -> Result<Tail, BoltError> {
-        let tail = Tail { moved: PageSet::new(limit), pages: 0, buckets: Vec::new() };
-        let mut marker = Marker { store, limit, bound, tail };
+        let moved = PageSet::new(limit);
+        let tail = Tail { moved, pages: 0, starts: Vec::new(), bound, buckets: Vec::new() };
+        let mut marker = Marker { store, limit, tail };
         marker.root_tree(root, 0)?;
         Ok(marker.tail)
     }
@@ -133,7 +153,7 @@ impl Marker<'_> {
         }
         let page = self.store.page(id, self.limit)?;
         let fault = |fault| self.store.fault(id, fault);
-        let mut marked = id >= self.bound;
+        let mut marked = id >= self.tail.bound;
         for index in 0..page.count() {
             if page.kind == Kind::Branch {
                 let child = page.child(index).map_err(fault)?;
@@ -175,7 +195,7 @@ impl Marker<'_> {
     /// Marks in a bucket. Leaves are judged by their number alone: reading them all would cost as
     /// much as a copy of the database.
     fn subtree(&mut self, id: PageId, levels: usize) -> Result<bool, BoltError> {
-        let mut marked = id >= self.bound;
+        let mut marked = id >= self.tail.bound;
         if levels <= 1 {
             let run = if marked { self.store.page(id, self.limit)?.run_len() } else { 1 };
             return Ok(self.note(id, run, marked));
@@ -193,6 +213,9 @@ impl Marker<'_> {
     fn note(&mut self, id: PageId, run: u64, marked: bool) -> bool {
         if marked && self.tail.moved.insert(id) {
             self.tail.pages += run;
+            if id >= self.tail.bound {
+                self.tail.starts.push(id);
+            }
         }
         marked
     }

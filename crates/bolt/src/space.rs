@@ -27,6 +27,7 @@ struct Freed {
 }
 
 /// Free space of the file.
+#[derive(Clone)]
 pub(crate) struct Space {
     free: FreeSet,
     pending: Vec<Freed>,
@@ -112,13 +113,26 @@ impl Space {
         start
     }
 
-    /// Whether commits alone, without any change, will free pages at the end of the file.
-    pub(crate) fn tail_is_waiting(&self, pins: &Pins) -> bool {
-        let free_tail = self.free.tail(self.high_water).is_some();
-        let waits_for_commit =
-            |freed: &Freed| freed.start + freed.count == self.high_water && !is_pinned(freed, pins);
-        free_tail || self.pending.iter().any(waits_for_commit)
+    /// What the pages right below the high-water mark are, after [`Space::begin`].
+    pub(crate) fn tail(&self, pins: &Pins) -> TailState {
+        let last = self.pending.iter().find(|freed| freed.start + freed.count == self.high_water);
+        match last {
+            None => TailState::InUse,
+            Some(freed) if is_pinned(freed, pins) => TailState::WaitsForView,
+            Some(_) => TailState::WaitsForCommit,
+        }
     }
+}
+
+/// Use of the last page of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TailState {
+    /// The newest state reaches it.
+    InUse,
+    /// It will be free after one or two more commits.
+    WaitsForCommit,
+    /// It will be free when a view is dropped.
+    WaitsForView,
 }
 
 fn is_pinned(freed: &Freed, pins: &Pins) -> bool {

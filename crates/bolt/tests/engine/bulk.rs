@@ -8,10 +8,24 @@ use crate::common::{
 use bolt::bulk::{self, BulkWriter};
 use bolt::{Bolt, BoltError};
 use bytes::Bytes;
-use disk::OpenMode;
+use disk::{Disk, OpenMode};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use simdisk::SimDisk;
+
+fn write_bulk(disk: &dyn Disk, page_size: usize, model: Model) -> u64 {
+    if page_size == 4096 {
+        return bulk::write(disk, db_path(), model).unwrap();
+    }
+    let mut writer = BulkWriter::create(disk, db_path(), page_size).unwrap();
+    for (name, rows) in model {
+        writer.begin_bucket(name).unwrap();
+        for (key, value) in rows {
+            writer.put(key, value).unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
 
 #[test]
 fn written_in_bulk_then_changed() {
@@ -25,7 +39,7 @@ fn written_in_bulk_then_changed() {
             apply(&mut model, &batch);
         }
         let disk = SimDisk::new(seed).disk();
-        let bytes = bulk::write(&*disk, db_path(), page_size, model.clone()).unwrap();
+        let bytes = write_bulk(&*disk, page_size, model.clone());
         let length = disk.open(db_path(), OpenMode::Read).unwrap().len().unwrap();
         assert_eq!(bytes, length);
         assert_checked(&disk, &model, "bulk");
@@ -46,7 +60,7 @@ fn written_in_bulk_then_changed() {
 fn nothing_at_all_is_a_database() {
     let disk = SimDisk::new(1).disk();
     let none: Vec<(Bytes, Vec<(Bytes, Bytes)>)> = Vec::new();
-    bulk::write(&*disk, db_path(), 4096, none).unwrap();
+    bulk::write(&*disk, db_path(), none).unwrap();
     assert_checked(&disk, &Model::new(), "empty");
 }
 

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use bolt::{Bolt, BoltError, Options, View, bulk, check};
+use bolt::bulk::BulkWriter;
+use bolt::{Bolt, BoltError, Options, View, check};
 use bytes::Bytes;
 use disk::{Disk, OpenMode};
 use osdisk::OsDisk;
@@ -102,7 +103,14 @@ fn with_stored_freelist(page_size: usize, long: bool, free: &[u64]) -> (Arc<dyn 
     let disk = SimDisk::new(0).disk();
     let row = |n: u8| (Bytes::from(vec![n]), Bytes::from(vec![n; 700]));
     let model = Model::from([(Bytes::from("key"), (0..9).map(row).collect())]);
-    let length = bulk::write(&*disk, db_path(), page_size, model.clone()).expect("bulk");
+    let mut writer = BulkWriter::create(&*disk, db_path(), page_size).expect("create");
+    for (name, rows) in model.clone() {
+        writer.begin_bucket(name).expect("bucket");
+        for (key, value) in rows {
+            writer.put(key, value).expect("row");
+        }
+    }
+    let length = writer.finish().expect("finish");
     let list = length / page_size as u64;
     let mut page = Vec::new();
     page.extend_from_slice(&list.to_le_bytes());

@@ -202,3 +202,40 @@ fn sparse_leaves_are_joined() {
     assert!(sparse < full / 7, "{sparse} of {full}");
     assert_eq!(bolt::check(&*disk, db_path()).unwrap().rows, 1000);
 }
+
+/// A large value at the end of a fragmented file finds no gap; shrinking must come to an end.
+#[test]
+fn shrinking_ends_with_long_runs_and_pins() {
+    for seed in 0..12 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let sim = SimDisk::new(seed);
+        let disk = sim.disk();
+        let shape = Shape { large_every: 3, keys: 150, ..Shape::small() };
+        let mut bolt = open(&disk, shape);
+        let mut model = Model::new();
+        let mut pinned = None;
+        for commit in 0..30 {
+            let batch = random_batch(&mut rng, &model, shape);
+            bolt.commit(&batch).unwrap();
+            apply(&mut model, &batch);
+            if commit % 10 == 5 {
+                pinned = Some((bolt.view(), model.clone()));
+            }
+        }
+        for pages in [1, 7, 200] {
+            let mut steps = 0;
+            let mut total = bolt.sizes().total_bytes;
+            while bolt.shrink_step(pages).unwrap() > 0 {
+                steps += 1;
+                assert!(steps < 3000, "seed {seed} pages {pages}");
+                assert!(bolt.sizes().total_bytes <= total, "seed {seed}: grew");
+                total = bolt.sizes().total_bytes;
+            }
+            if let Some((view, old)) = pinned.take() {
+                assert_same(&view, &old, "pinned");
+            }
+        }
+        assert_checked(&disk, &model, "shrunk");
+        assert_same(&bolt.view(), &model, "shrunk");
+    }
+}
