@@ -236,14 +236,17 @@ impl Machine {
 
     /// Moves all positions over the entry.
     pub(crate) fn finish(&mut self, stage: Stage, applied: &mut Applied) {
-        self.applied = Position { index: applied.index, term: applied.term };
-        if stage == Stage::New {
-            self.consistent = self.applied;
-        } else {
-            applied.reply = None;
+        let position = Position { index: applied.index, term: applied.term };
+        self.applied = position;
+        // At the end of a replay for the term alone: Go 3.4 leaves none in the database.
+        if self.consistent.index <= position.index {
+            self.consistent = position;
         }
-        if self.v2_applied.index < self.applied.index {
-            self.v2_applied = self.applied;
+        if self.v2_applied.index <= position.index {
+            self.v2_applied = position;
+        }
+        if stage == Stage::Replay {
+            applied.reply = None;
         }
         if stage == Stage::Replay && !self.is_replaying() {
             applied.ops.append(&mut self.cluster.finish_replay());

@@ -95,6 +95,8 @@ impl Machine {
         if self.is_replaying() {
             return Ok(());
         }
+        self.consistent = self.applied;
+        self.v2_applied = self.applied;
         restored.ops.append(&mut self.cluster.finish_replay());
         if let Some(row) = source.get(Bucket::Meta, CONF_STATE)? {
             let differs = conf_state_from_json(&row).map_or(true, |found| found != self.conf_state);

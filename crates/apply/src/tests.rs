@@ -4,6 +4,7 @@ mod harness;
 
 mod auth;
 mod cluster_entries;
+mod go_logs;
 mod kv_rules;
 mod lease_rules;
 mod malformed;
