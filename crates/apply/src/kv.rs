@@ -107,6 +107,12 @@ impl Machine {
         reply
     }
 
+    /// Deletes the keys of a revoked lease as one request.
+    pub(crate) fn delete_lease_keys(&mut self, keys: &[Bytes], applied: &mut Applied) {
+        let outcome = self.kv.delete_keys(keys);
+        let _ = self.absorb(outcome, applied);
+    }
+
     /// Whether a request of this cost passes the quota of this member. The size is a local fact, so
     /// it decides about the reply only, never about the data.
     pub(crate) fn is_over_quota(&self, cost: i64) -> bool {
@@ -134,13 +140,5 @@ fn append<T>(into: &mut Vec<T>, mut from: Vec<T>) {
         *into = from;
     } else {
         into.append(&mut from);
-    }
-}
-
-/// The keys of a revoked lease are deleted as one request.
-impl Machine {
-    pub(crate) fn delete_lease_keys(&mut self, keys: &[Bytes], applied: &mut Applied) {
-        let outcome = self.kv.delete_keys(keys);
-        let _ = self.absorb(outcome, applied);
     }
 }
