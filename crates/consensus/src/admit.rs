@@ -138,9 +138,10 @@ mod tests {
 
     #[test]
     fn requests_carry_entries() {
-        for (message_type, counts) in
-            [(MessageType::Prop, [false, true, true]), (MessageType::ReadIndex, [false, true, false])]
-        {
+        for (message_type, counts) in [
+            (MessageType::Prop, [false, true, true]),
+            (MessageType::ReadIndex, [false, true, false]),
+        ] {
             for (count, expected) in counts.into_iter().enumerate() {
                 let m = Message {
                     entries: vec![Entry::default(); count],
@@ -183,8 +184,7 @@ mod tests {
 
     #[test]
     fn heartbeats_commit_what_is_there() {
-        let beat =
-            |commit| admits(&LOCAL, &Message { commit, ..message(MessageType::Heartbeat) });
+        let beat = |commit| admits(&LOCAL, &Message { commit, ..message(MessageType::Heartbeat) });
         assert!(beat(10));
         assert!(!beat(11));
     }

@@ -165,10 +165,7 @@ mod tests {
     fn founding_log_is_sorted_and_committed() {
         let (entries, hard_state) = new_cluster(&[member(7, "c"), member(2, "a"), member(5, "b")]);
         use ConfChangeType::AddNode;
-        assert_eq!(
-            changes(&entries),
-            [(1, 1, AddNode, 2), (2, 1, AddNode, 5), (3, 1, AddNode, 7)]
-        );
+        assert_eq!(changes(&entries), [(1, 1, AddNode, 2), (2, 1, AddNode, 5), (3, 1, AddNode, 7)]);
         assert_eq!(hard_state, HardState { term: 1, vote: 0, commit: 3 });
         let first = ConfChange::decode(entries[0].data.clone()).unwrap();
         assert_eq!(
@@ -183,13 +180,8 @@ mod tests {
         let normal = |index, term| Entry { index, term, ..Entry::default() };
         entries.extend([normal(4, 2), normal(5, 2), normal(6, 3)]);
         let hard_state = HardState { term: 3, vote: 2, commit: 4 };
-        let forced = force_new_cluster(
-            NodeId(2),
-            hard_state,
-            entries,
-            &ConfState::default(),
-            LogIndex(5),
-        );
+        let forced =
+            force_new_cluster(NodeId(2), hard_state, entries, &ConfState::default(), LogIndex(5));
         assert_eq!(forced.kept.len(), 5);
         use ConfChangeType::RemoveNode;
         assert_eq!(changes(&forced.appended), [(6, 3, RemoveNode, 1), (7, 3, RemoveNode, 3)]);

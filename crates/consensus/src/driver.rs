@@ -153,8 +153,8 @@ impl Driver {
     /// Whether raft may start an election. raft-rs asserts that whoever wins one has a durable log
     /// and that everything up to its applied index can be read back.
     fn may_campaign(&self) -> bool {
-        let log_is_durable = self.writes.is_log_durable()
-            && self.node.raft.raft_log.unstable_entries().is_empty();
+        let log_is_durable =
+            self.writes.is_log_durable() && self.node.raft.raft_log.unstable_entries().is_empty();
         !self.snapshots.is_installing() && (log_is_durable || !self.is_sole_voter())
     }
 

@@ -42,14 +42,7 @@ impl ReadRounds {
     /// Starts without reads; the contexts of different members and seeds do not meet.
     pub(crate) fn new(id: NodeId, seed: u64) -> Self {
         let base = (id.0 << 48) | (jitter::mix(seed) >> 16);
-        Self {
-            queued: Vec::new(),
-            rounds: VecDeque::new(),
-            waiting: 0,
-            base,
-            issued: 0,
-            ticks: 0,
-        }
+        Self { queued: Vec::new(), rounds: VecDeque::new(), waiting: 0, base, issued: 0, ticks: 0 }
     }
 
     /// Takes reads; those returned are too many.
@@ -92,9 +85,8 @@ impl ReadRounds {
         let number = context.wrapping_sub(self.base);
         let mut done = Vec::new();
         if number < self.issued {
-            while let Some(mut round) = self.rounds.pop_front_if(|round| round.first <= number) {
-                done.append(&mut round.requests);
-            }
+            let count = self.rounds.partition_point(|round| round.first <= number);
+            done.extend(self.rounds.drain(..count).flat_map(|round| round.requests));
         }
         self.waiting -= done.len();
         done

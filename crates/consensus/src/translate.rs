@@ -49,8 +49,8 @@ pub(crate) fn message_in(message: raftpb::Message) -> Option<eraftpb::Message> {
 /// Turns a message for the network into etcd's; `None` for kinds that stay inside of a member.
 pub(crate) fn message_out(mut message: eraftpb::Message) -> Option<raftpb::Message> {
     let message_type = type_out(message.get_msg_type())?;
-    let snapshot = (message_type == raftpb::MessageType::Snap)
-        .then(|| snapshot_out(message.take_snapshot()));
+    let snapshot =
+        (message_type == raftpb::MessageType::Snap).then(|| snapshot_out(message.take_snapshot()));
     Some(raftpb::Message {
         message_type,
         to: message.to,
@@ -107,9 +107,7 @@ fn proposed_entry(entry: raftpb::Entry) -> Option<eraftpb::Entry> {
 
 /// Makes an entry that proposes a request.
 pub(crate) fn normal_entry(data: Bytes) -> eraftpb::Entry {
-    let mut entry = eraftpb::Entry::default();
-    entry.data = data;
-    entry
+    eraftpb::Entry { data, ..eraftpb::Entry::default() }
 }
 
 /// Makes an entry that proposes a change in etcd's encoding, wrapped for raft-rs; `None` when the
@@ -166,8 +164,7 @@ pub(crate) fn conf_change_in(change: &raftpb::ConfChange) -> Option<eraftpb::Con
 
 /// Turns a snapshot into raft-rs's.
 pub(crate) fn snapshot_in(snapshot: raftpb::Snapshot) -> eraftpb::Snapshot {
-    let mut s = eraftpb::Snapshot::default();
-    s.data = snapshot.data;
+    let mut s = eraftpb::Snapshot { data: snapshot.data, ..eraftpb::Snapshot::default() };
     let metadata = s.mut_metadata();
     metadata.index = snapshot.metadata.index;
     metadata.term = snapshot.metadata.term;
@@ -218,11 +215,12 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
 
 /// Turns a hard state into raft-rs's.
 pub(crate) fn hard_state_in(hard_state: raftpb::HardState) -> eraftpb::HardState {
-    let mut h = eraftpb::HardState::default();
-    h.term = hard_state.term;
-    h.vote = hard_state.vote;
-    h.commit = hard_state.commit;
-    h
+    eraftpb::HardState {
+        term: hard_state.term,
+        vote: hard_state.vote,
+        commit: hard_state.commit,
+        ..eraftpb::HardState::default()
+    }
 }
 
 /// Turns raft-rs's hard state into etcd's.

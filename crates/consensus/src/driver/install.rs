@@ -167,7 +167,7 @@ impl Driver {
             return;
         }
         let is_member = self.is_member();
-        self.removed = was_member && !is_member || self.removed && !is_member;
+        self.removed = !is_member && (was_member || self.removed);
         if self.removed && self.leads() {
             // raft-rs lets a removed leader lead on, and panics at the next acknowledgement.
             let term = self.node.raft.term;

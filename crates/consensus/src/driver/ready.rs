@@ -79,7 +79,9 @@ impl Writes {
     /// Takes note of a durable write, and returns whether raft may count on it.
     fn complete(&mut self, number: u64) -> bool {
         assert!(number <= self.last, "write {number} is durable, {} was the last", self.last);
-        while self.outstanding.pop_front_if(|write| write.number <= number).is_some() {}
+        while self.outstanding.front().is_some_and(|write| write.number <= number) {
+            self.outstanding.pop_front();
+        }
         self.durable = self.durable.max(number);
         self.durable >= self.overwrite
     }
@@ -97,12 +99,7 @@ pub(super) struct ApplyQueue {
 impl ApplyQueue {
     /// Starts behind a snapshot.
     pub(super) fn new(applied: u64) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            applied,
-            released: applied,
-            unanswered: BTreeSet::new(),
-        }
+        Self { entries: VecDeque::new(), applied, released: applied, unanswered: BTreeSet::new() }
     }
 
     /// Last index that the shell has applied.
@@ -138,13 +135,13 @@ impl ApplyQueue {
     /// Takes what fits the window.
     fn release(&mut self) -> Vec<Entry> {
         let window_end = self.applied + limits::APPLIED_LAG_MAX;
-        let mut released = Vec::new();
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.index <= window_end) {
+        let count = self.entries.partition_point(|entry| entry.index <= window_end);
+        let released: Vec<Entry> = self.entries.drain(..count).collect();
+        for entry in &released {
             self.released = entry.index;
             if entry.entry_type != raftpb::EntryType::Normal {
                 self.unanswered.insert(entry.index);
             }
-            released.push(entry);
         }
         released
     }
@@ -258,8 +255,5 @@ impl Driver {
 
 /// Whether losing this member's memory after sending such a message could hurt nobody.
 fn vouches_for_nothing(message_type: MessageType) -> bool {
-    matches!(
-        message_type,
-        MessageType::Prop | MessageType::ReadIndex | MessageType::TransferLeader
-    )
+    matches!(message_type, MessageType::Prop | MessageType::ReadIndex | MessageType::TransferLeader)
 }

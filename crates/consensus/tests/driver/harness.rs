@@ -20,10 +20,10 @@ use types::{LogIndex, NodeId, RequestId};
 
 /// A log on disk.
 #[derive(Clone, Debug, Default)]
-pub struct Wal {
-    pub snapshot: SnapshotMetadata,
-    pub hard_state: HardState,
-    pub entries: Vec<Entry>,
+pub(crate) struct Wal {
+    pub(crate) snapshot: SnapshotMetadata,
+    pub(crate) hard_state: HardState,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Wal {
@@ -48,57 +48,57 @@ impl Wal {
 
 /// A write that was handed out.
 #[derive(Clone, Debug)]
-pub struct Write {
-    pub number: u64,
-    pub entries: Vec<Entry>,
-    pub hard_state: Option<HardState>,
-    pub snapshot: Option<SnapshotMetadata>,
-    pub must_sync: bool,
-    pub then: Vec<Message>,
+pub(crate) struct Write {
+    pub(crate) number: u64,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) snapshot: Option<SnapshotMetadata>,
+    pub(crate) must_sync: bool,
+    pub(crate) then: Vec<Message>,
 }
 
 /// One member and its surroundings.
-pub struct Peer {
-    pub driver: Driver,
+pub(crate) struct Peer {
+    pub(crate) driver: Driver,
     /// What a crash leaves, and what it may lose.
-    pub durable: Wal,
-    pub written: Wal,
-    pub writes: VecDeque<Write>,
-    pub to_install: Option<Snapshot>,
-    pub to_apply: VecDeque<Entry>,
-    pub wanted_by: Option<NodeId>,
-    pub applied: u64,
-    pub consistent_index: u64,
-    pub lives: u64,
-    pub role: Role,
-    pub conf_state: ConfState,
+    pub(crate) durable: Wal,
+    pub(crate) written: Wal,
+    pub(crate) writes: VecDeque<Write>,
+    pub(crate) to_install: Option<Snapshot>,
+    pub(crate) to_apply: VecDeque<Entry>,
+    pub(crate) wanted_by: Option<NodeId>,
+    pub(crate) applied: u64,
+    pub(crate) consistent_index: u64,
+    pub(crate) lives: u64,
+    pub(crate) role: Role,
+    pub(crate) conf_state: ConfState,
 }
 
 /// What clients got to see.
 #[derive(Default)]
-pub struct Seen {
-    pub rejected: Vec<(RequestId, RejectReason)>,
-    pub reads: BTreeMap<RequestId, u64>,
-    pub lost_leader: usize,
+pub(crate) struct Seen {
+    pub(crate) rejected: Vec<(RequestId, RejectReason)>,
+    pub(crate) reads: BTreeMap<RequestId, u64>,
+    pub(crate) lost_leader: usize,
 }
 
 /// The group.
-pub struct Net {
-    pub peers: BTreeMap<u64, Peer>,
-    pub wire: VecDeque<Message>,
-    pub cut: BTreeSet<u64>,
+pub(crate) struct Net {
+    pub(crate) peers: BTreeMap<u64, Peer>,
+    pub(crate) wire: VecDeque<Message>,
+    pub(crate) cut: BTreeSet<u64>,
     /// Members whose writes do not get done by [`Net::settle`].
-    pub slow_disks: BTreeSet<u64>,
-    pub seen: Seen,
-    pub truth: BTreeMap<u64, (u64, Bytes)>,
-    pub leaders: BTreeMap<u64, u64>,
-    pub read_floor: BTreeMap<RequestId, u64>,
+    pub(crate) slow_disks: BTreeSet<u64>,
+    pub(crate) seen: Seen,
+    pub(crate) truth: BTreeMap<u64, (u64, Bytes)>,
+    pub(crate) leaders: BTreeMap<u64, u64>,
+    pub(crate) read_floor: BTreeMap<RequestId, u64>,
     /// Fingerprint of all effects so far.
-    pub trace: u64,
+    pub(crate) trace: u64,
     seed: u64,
 }
 
-pub fn member(id: u64) -> Member {
+pub(crate) fn member(id: u64) -> Member {
     Member {
         id: NodeId(id),
         peer_urls: vec![format!("http://127.0.0.1:{id}")],
@@ -106,13 +106,13 @@ pub fn member(id: u64) -> Member {
     }
 }
 
-pub fn options(id: u64, seed: u64) -> Options {
+pub(crate) fn options(id: u64, seed: u64) -> Options {
     Options { id: NodeId(id), election_ticks: 10, heartbeat_ticks: 1, pre_vote: true, seed }
 }
 
 impl Net {
     /// A new cluster of these members, each of which has applied its founding log.
-    pub fn founded(ids: &[u64], seed: u64) -> Self {
+    pub(crate) fn founded(ids: &[u64], seed: u64) -> Self {
         let mut net = Self {
             peers: BTreeMap::new(),
             wire: VecDeque::new(),
@@ -137,7 +137,7 @@ impl Net {
     }
 
     /// Starts a member that knows nothing.
-    pub fn join(&mut self, id: u64) {
+    pub(crate) fn join(&mut self, id: u64) {
         self.start(id, Wal::default(), 0);
     }
 
@@ -172,7 +172,7 @@ impl Net {
     }
 
     /// Stops a member and starts it from what was durable and the first `kept` queued writes.
-    pub fn crash(&mut self, id: u64, kept: usize, torn: bool) {
+    pub(crate) fn crash(&mut self, id: u64, kept: usize, torn: bool) {
         let peer = self.peers.get_mut(&id).unwrap();
         let mut wal = peer.durable.clone();
         if kept > 0 {
@@ -189,16 +189,16 @@ impl Net {
         self.start(id, wal, consistent_index);
     }
 
-    pub fn step(&mut self, id: u64, input: Input) {
+    pub(crate) fn step(&mut self, id: u64, input: Input) {
         self.peer(id).driver.step(input);
         self.drain(id);
     }
 
-    pub fn peer(&mut self, id: u64) -> &mut Peer {
+    pub(crate) fn peer(&mut self, id: u64) -> &mut Peer {
         self.peers.get_mut(&id).unwrap()
     }
 
-    pub fn drain(&mut self, id: u64) {
+    pub(crate) fn drain(&mut self, id: u64) {
         for effect in self.peer(id).driver.drain() {
             self.fingerprint(id, &effect);
             self.execute(id, effect);
@@ -256,7 +256,7 @@ impl Net {
     }
 
     /// Finishes the oldest queued write of a member; false when there is none.
-    pub fn write_one(&mut self, id: u64) -> bool {
+    pub(crate) fn write_one(&mut self, id: u64) -> bool {
         let peer = self.peer(id);
         let Some(write) = peer.writes.pop_front() else { return false };
         peer.written.write(&write);
@@ -285,7 +285,7 @@ impl Net {
     }
 
     /// Delivers a message, or loses it.
-    pub fn deliver(&mut self, message: Message, lose: bool) {
+    pub(crate) fn deliver(&mut self, message: Message, lose: bool) {
         let lost = lose || self.cut.contains(&message.to) || self.cut.contains(&message.from);
         let (from, to) = (message.from, message.to);
         if message.message_type == MessageType::Snap && self.peers.contains_key(&from) {
@@ -298,7 +298,7 @@ impl Net {
     }
 
     /// Applies the next entry of a member; false when there is none.
-    pub fn apply_one(&mut self, id: u64) -> bool {
+    pub(crate) fn apply_one(&mut self, id: u64) -> bool {
         let peer = self.peer(id);
         let Some(entry) = peer.to_apply.pop_front() else { return false };
         assert_eq!(entry.index, peer.applied + 1, "member {id} applies in order");
@@ -328,7 +328,7 @@ impl Net {
     }
 
     /// Answers a member's wish for a snapshot with its applied state.
-    pub fn answer_snapshot(&mut self, id: u64) -> bool {
+    pub(crate) fn answer_snapshot(&mut self, id: u64) -> bool {
         let peer = self.peers.get_mut(&id).unwrap();
         if peer.wanted_by.take().is_none() {
             return false;
@@ -347,7 +347,7 @@ impl Net {
     }
 
     /// Takes a checkpoint: a snapshot record at what is applied, and no log before it.
-    pub fn checkpoint(&mut self, id: u64) {
+    pub(crate) fn checkpoint(&mut self, id: u64) {
         let metadata = self.snapshot_of(id).metadata;
         let peer = self.peer(id);
         if metadata.index == 0 || metadata.conf_state.voters.is_empty() || peer.to_install.is_some()
@@ -361,7 +361,7 @@ impl Net {
     }
 
     /// Lets everything under way happen, without time passing.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let mut busy = false;
             let ids: Vec<u64> = self.peers.keys().copied().collect();
@@ -384,7 +384,7 @@ impl Net {
         }
     }
 
-    pub fn tick(&mut self, ticks: usize) {
+    pub(crate) fn tick(&mut self, ticks: usize) {
         let ids: Vec<u64> = self.peers.keys().copied().collect();
         for _ in 0..ticks {
             for &id in &ids {
@@ -395,14 +395,14 @@ impl Net {
     }
 
     /// Makes a member the leader.
-    pub fn elect(&mut self, id: u64) {
+    pub(crate) fn elect(&mut self, id: u64) {
         self.step(id, Input::Campaign);
         self.settle();
         assert_eq!(self.leader(), Some(id));
     }
 
     /// Lets time pass until some member leads.
-    pub fn wait_for_leader(&mut self) -> u64 {
+    pub(crate) fn wait_for_leader(&mut self) -> u64 {
         for _ in 0..200 {
             if let Some(leader) = self.leader() {
                 return leader;
@@ -412,43 +412,43 @@ impl Net {
         panic!("no leader in 200 ticks");
     }
 
-    pub fn leader(&self) -> Option<u64> {
+    pub(crate) fn leader(&self) -> Option<u64> {
         let leading = self.peers.iter().filter(|(_, peer)| peer.role == Role::Leader);
         leading.max_by_key(|(_, peer)| peer.driver.status().term).map(|(&id, _)| id)
     }
 
-    pub fn propose(&mut self, id: u64, request: u64, data: &str) {
+    pub(crate) fn propose(&mut self, id: u64, request: u64, data: &str) {
         let data = Bytes::copy_from_slice(data.as_bytes());
         self.step(id, Input::Propose(vec![(RequestId(request), data)]));
     }
 
-    pub fn change(&mut self, id: u64, request: u64, change_type: ConfChangeType, node: u64) {
+    pub(crate) fn change(&mut self, id: u64, request: u64, change_type: ConfChangeType, node: u64) {
         let change = change(request, change_type, node);
         self.step(id, Input::ProposeConfChange(RequestId(request), change));
     }
 
-    pub fn read(&mut self, id: u64, request: u64) {
+    pub(crate) fn read(&mut self, id: u64, request: u64) {
         let floor = self.peers.values().map(|peer| peer.applied).max().unwrap();
         self.read_floor.insert(RequestId(request), floor);
         self.step(id, Input::ReadIndex(vec![RequestId(request)]));
     }
 
     /// Texts of the normal entries that a member has applied.
-    pub fn texts(&self, id: u64) -> Vec<String> {
+    pub(crate) fn texts(&self, id: u64) -> Vec<String> {
         let applied = self.peers[&id].applied;
         let entries = self.truth.range(..=applied).map(|(_, (_, data))| data);
         let texts = entries.filter(|data| data.starts_with(b"put"));
         texts.map(|data| String::from_utf8(data.to_vec()).unwrap()).collect()
     }
 
-    pub fn assert_all_applied(&self, expected: &[&str]) {
+    pub(crate) fn assert_all_applied(&self, expected: &[&str]) {
         for &id in self.peers.keys() {
             assert_eq!(self.texts(id), expected, "member {id}");
         }
     }
 }
 
-pub fn change(request: u64, change_type: ConfChangeType, node: u64) -> ConfChange {
+pub(crate) fn change(request: u64, change_type: ConfChangeType, node: u64) -> ConfChange {
     let context = match change_type {
         ConfChangeType::RemoveNode => Bytes::new(),
         _ => membership::json::conf_change_context(&member(node), false),
