@@ -92,7 +92,7 @@ impl BlockFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.lock()?;
         let fate = state.boundary()?;
-        let fail = state.fail_sync;
+        let fail = state.sync_fails();
         let file = &mut state.file_mut(self.inode)?.data;
         if fail {
             file.fail_sync();

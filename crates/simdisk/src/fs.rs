@@ -119,7 +119,7 @@ impl Disk for SimFs {
         state.check_power()?;
         let inode = state.find(dir)?;
         let fate = state.boundary()?;
-        if state.fail_sync {
+        if state.sync_fails() {
             return Err(io::Error::other("simulated sync failure"));
         }
         if fate == Fate::Done {

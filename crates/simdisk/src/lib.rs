@@ -72,6 +72,12 @@ impl SimDisk {
         self.lock().fail_sync = fail;
     }
 
+    /// The next `count` syncs succeed, the one after them fails once, as with
+    /// [`SimDisk::fail_sync`].
+    pub fn fail_sync_once_after(&self, count: u64) {
+        self.lock().fail_sync_after = Some(count);
+    }
+
     /// Boundaries so far: writes, length changes, allocations, syncs and name changes.
     #[must_use]
     pub fn write_count(&self) -> u64 {

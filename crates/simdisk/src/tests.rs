@@ -166,6 +166,11 @@ fn injected_faults() {
     sim.fail_sync(true);
     assert!(file.sync_data().is_err());
     assert!(disk.sync_dir(path("/d")).is_err());
+    sim.fail_sync(false);
+
+    sim.fail_sync_once_after(1);
+    let results = [file.sync_data(), file.sync_data(), file.sync_data()];
+    assert_eq!(results.map(|result| result.is_ok()), [true, false, true]);
 }
 
 #[test]

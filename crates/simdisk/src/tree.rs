@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) writes_left: u64,
     pub(crate) space_limit_bytes: u64,
     pub(crate) fail_sync: bool,
+    /// Syncs until one fails.
+    pub(crate) fail_sync_after: Option<u64>,
 }
 
 impl State {
@@ -119,6 +121,7 @@ impl State {
             writes_left: u64::MAX,
             space_limit_bytes: u64::MAX,
             fail_sync: false,
+            fail_sync_after: None,
         }
     }
 
@@ -151,6 +154,13 @@ impl State {
         self.boundaries += 1;
         let cut = self.crash_at == Some(self.boundaries);
         Ok(if cut { Fate::PowerCut } else { Fate::Done })
+    }
+
+    /// Counts a sync; says whether it is to fail.
+    pub(crate) fn sync_fails(&mut self) -> bool {
+        let due = self.fail_sync_after == Some(0);
+        self.fail_sync_after = if due { None } else { self.fail_sync_after.map(|left| left - 1) };
+        due || self.fail_sync
     }
 
     pub(crate) fn new_handle(&mut self, inode: Inode) -> io::Result<u64> {
@@ -341,6 +351,7 @@ impl State {
         self.crash_at = None;
         self.writes_left = u64::MAX;
         self.fail_sync = false;
+        self.fail_sync_after = None;
     }
 
     /// Drops inodes to which nothing refers.
