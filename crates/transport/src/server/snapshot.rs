@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use proto::raftpb::{Message, MessageType};
+use proto::raftpb::{DecodeError, Message, MessageType};
 use types::NodeId;
 
 use super::raft::{error_processing, incompatible, refused, remember_sender};
@@ -108,6 +108,9 @@ async fn read_message(body: &mut Incoming) -> Result<(Message, BytesMut), ReadEr
             Ok(Some(message)) => return Ok((message, decoder.into_rest())),
             Ok(None) => {}
             Err(StreamError::TooLong { .. }) => return Err(ReadError::TooLong),
+            Err(StreamError::Decode(DecodeError::Truncated { .. })) => {
+                return Err(ReadError::CutShort);
+            }
             Err(error) => return Err(error.into()),
         }
         match next_data(body).await {
