@@ -257,3 +257,22 @@ impl Driver {
 fn vouches_for_nothing(message_type: MessageType) -> bool {
     matches!(message_type, MessageType::Prop | MessageType::ReadIndex | MessageType::TransferLeader)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_was_overwritten_vouches_for_nothing() {
+        let mut writes = Writes::new(1, 0);
+        writes.push(1, Some((10, 12)));
+        writes.push(2, Some((11, 11)));
+        writes.push(3, None);
+        assert!(!writes.complete(1));
+        assert!(!writes.is_log_durable());
+        assert!(writes.complete(2));
+        assert!(writes.is_log_durable() && !writes.is_idle());
+        writes.push(4, Some((12, 13)));
+        assert!(writes.complete(4) && writes.is_idle());
+    }
+}

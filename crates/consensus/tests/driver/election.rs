@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use consensus::{Effect, Input, RejectReason, Role};
-use proto::raftpb::MessageType;
+use proto::raftpb::{ConfChangeType, Message, MessageType};
 use types::{NodeId, RequestId};
 
 use crate::harness::Net;
@@ -174,4 +174,63 @@ fn too_many_proposals_are_refused() {
         _ => None,
     });
     assert_eq!(refused, Some(4));
+}
+
+#[test]
+fn a_lone_voter_tells_learners_nothing_before_its_term_is_durable() {
+    let mut net = Net::founded(&[1], 3);
+    net.elect(1);
+    net.join(4);
+    net.change(1, 10, ConfChangeType::AddLearnerNode, 4);
+    net.settle();
+    net.tick(2);
+    net.crash(1, 0, false);
+    net.settle();
+    net.slow_disks.insert(1);
+    net.step(1, Input::Campaign);
+    assert_eq!(net.peer(1).role, Role::Leader);
+    net.step(1, Input::Tick);
+    net.propose(1, 11, "put a");
+    assert!(net.wire.is_empty(), "{:?}", net.wire);
+    net.slow_disks.clear();
+    net.settle();
+    net.tick(2);
+    net.assert_all_applied(&["put a"]);
+}
+
+/// The vote requests leave with the write they wait for; their answers may overtake the news of it.
+#[test]
+fn votes_are_not_counted_before_the_own_log_is_durable() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(2);
+    net.slow_disks.insert(1);
+    net.propose(2, 1, "put a");
+    net.settle();
+    net.cut.insert(2);
+    let mut news = Vec::new();
+    net.step(1, Input::TransferLeader(NodeId(1)));
+    net.wire.clear();
+    let term = net.peer(1).driver.status().term.0;
+    let timeout_now = Message {
+        message_type: MessageType::TimeoutNow,
+        to: 1,
+        from: 2,
+        term,
+        ..Message::default()
+    };
+    net.step(1, Input::Message(timeout_now));
+    assert_eq!(net.peer(1).role, Role::Candidate);
+    while let Some(write) = net.peer(1).writes.pop_front() {
+        net.wire.extend(write.then);
+        news.push(write.number);
+        let entries = write.entries;
+        let peer = net.peer(1);
+        peer.durable.entries.extend(entries);
+    }
+    net.settle();
+    assert_eq!(net.peer(1).role, Role::Candidate);
+    for number in news {
+        net.step(1, Input::Persisted(number));
+    }
+    assert_eq!(net.peer(1).role, Role::Leader);
 }

@@ -89,6 +89,8 @@ pub(crate) struct Net {
     pub(crate) cut: BTreeSet<u64>,
     /// Members whose writes do not get done by [`Net::settle`].
     pub(crate) slow_disks: BTreeSet<u64>,
+    /// Members whose entries do not get applied by [`Net::settle`].
+    pub(crate) slow_apply: BTreeSet<u64>,
     pub(crate) seen: Seen,
     pub(crate) truth: BTreeMap<u64, (u64, Bytes)>,
     pub(crate) leaders: BTreeMap<u64, u64>,
@@ -118,6 +120,7 @@ impl Net {
             wire: VecDeque::new(),
             cut: BTreeSet::new(),
             slow_disks: BTreeSet::new(),
+            slow_apply: BTreeSet::new(),
             seen: Seen::default(),
             truth: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -369,7 +372,7 @@ impl Net {
                 while !self.slow_disks.contains(&id) && self.write_one(id) {
                     busy = true;
                 }
-                while self.apply_one(id) {
+                while !self.slow_apply.contains(&id) && self.apply_one(id) {
                     busy = true;
                 }
                 busy |= self.answer_snapshot(id);
