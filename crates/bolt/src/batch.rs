@@ -1,4 +1,9 @@
 //! The input of a commit and its rules.
+//!
+//! Owns:       the batch type.
+//! Uses:       `page` for the size limits.
+//! Never:      pages.
+//! Invariants: what `validate` accepts can be written.
 
 use bytes::Bytes;
 

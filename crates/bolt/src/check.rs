@@ -1,4 +1,10 @@
 //! Full check of a database file, as bbolt's own.
+//!
+//! Owns:       nothing.
+//! Uses:       `create` (metas), `walk`.
+//! Never:      the lock: the caller sees to it that nobody writes.
+//! Invariants: reads only.
+//! Source:     docs/format/bolt.md 7.
 
 use std::path::Path;
 

@@ -1,4 +1,9 @@
 //! What can go wrong with a database file.
+//!
+//! Owns:       the error type of the crate.
+//! Uses:       `thiserror`.
+//! Never:      texts that a client sees.
+//! Invariants: one variant for each thing that a caller would do differently.
 
 use std::io;
 use std::path::PathBuf;

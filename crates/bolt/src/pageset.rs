@@ -1,4 +1,9 @@
 //! A set of page numbers as a bitmap.
+//!
+//! Owns:       nothing beyond its bits.
+//! Uses:       nothing.
+//! Never:      pages at or above its bound.
+//! Invariants: `count` is the number of set bits.
 
 use crate::page::PageId;
 

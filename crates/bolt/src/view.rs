@@ -6,8 +6,9 @@
 //! Invariants: no page of the state is overwritten and the file is not cut below it while it lives.
 //! Source:     docs/format/bolt.md 8; disk-formats.md 8 (image).
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -28,7 +29,11 @@ pub struct View {
 struct Pinned {
     store: Arc<Store>,
     meta: Meta,
+    /// Buckets by name, read at first use: a look-up then needs one page less.
+    buckets: OnceLock<Buckets>,
 }
+
+type Buckets = BTreeMap<Bytes, BucketRoot>;
 
 impl Drop for Pinned {
     fn drop(&mut self) {
@@ -46,7 +51,7 @@ impl View {
     pub(crate) fn new(store: Arc<Store>, meta: Meta) -> View {
         let empty = Pin { views: 0, high_water: meta.high_water };
         store.pins().entry(meta.txid).or_insert(empty).views += 1;
-        View { pinned: Arc::new(Pinned { store, meta }) }
+        View { pinned: Arc::new(Pinned { store, meta, buckets: OnceLock::new() }) }
     }
 
     /// Number of the commit that is seen.
@@ -91,15 +96,7 @@ impl View {
     /// # Errors
     /// [`BoltError::Io`] or [`BoltError::Corrupt`] from reading pages.
     pub fn buckets(&self) -> Result<Vec<Bytes>, BoltError> {
-        let mut names = Vec::new();
-        let mut collect = |flags: u32, key: &[u8], _value: &[u8]| {
-            if flags & ITEM_BUCKET != 0 {
-                names.push(Bytes::copy_from_slice(key));
-            }
-            ControlFlow::Continue(())
-        };
-        let _stopped = self.visit_tree(self.parts().1.root, &[], 0, &mut collect)?;
-        Ok(names)
+        Ok(self.bucket_roots()?.keys().cloned().collect())
     }
 
     /// Bytes of the image that [`View::read_image`] gives.
@@ -152,14 +149,38 @@ impl View {
     }
 
     fn bucket(&self, name: &[u8]) -> Result<Option<BucketRoot>, BoltError> {
-        let (store, meta) = self.parts();
-        let Some((flags, value)) = store.find(meta.root, meta.high_water, name)? else {
-            return Ok(None);
-        };
-        if flags & ITEM_BUCKET == 0 {
-            return Err(store.corrupt(store.offset(meta.root), "a bucket", "a row"));
+        Ok(self.bucket_roots()?.get(name).cloned())
+    }
+
+    fn bucket_roots(&self) -> Result<&Buckets, BoltError> {
+        if let Some(buckets) = self.pinned.buckets.get() {
+            return Ok(buckets);
         }
-        BucketRoot::parse(&value).map(Some).map_err(|fault| store.fault(meta.root, fault))
+        let (store, meta) = self.parts();
+        let mut buckets = Buckets::new();
+        let mut fault = None;
+        let mut collect = |flags: u32, name: &[u8], value: &[u8]| {
+            if flags & ITEM_BUCKET == 0 {
+                return ControlFlow::Continue(());
+            }
+            // Copied, so that the view does not keep whole pages alive for small values.
+            match BucketRoot::parse(&Bytes::copy_from_slice(value)) {
+                Ok(root) => {
+                    buckets.insert(Bytes::copy_from_slice(name), root);
+                    ControlFlow::Continue(())
+                }
+                Err(found) => {
+                    fault = Some(found);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let _stopped = self.visit_tree(meta.root, &[], 0, &mut collect)?;
+        if let Some(fault) = fault {
+            return Err(store.fault(meta.root, fault));
+        }
+        // Two threads may have read them at once; both found the same.
+        Ok(self.pinned.buckets.get_or_init(|| buckets))
     }
 
     fn scan_tree(

@@ -137,7 +137,39 @@ fn scan_starts_where_told_and_stops_when_told() {
 }
 
 #[test]
-fn views_go_to_other_threads() {
-    fn shared<T: Send + Sync + Clone>() {}
-    shared::<View>();
+fn views_are_read_on_other_threads_while_commits_go_on() {
+    fn shared<T: Send + Sync + Clone>(value: T) -> T {
+        value
+    }
+    fn movable<T: Send>(value: T) -> T {
+        value
+    }
+    let shape = Shape::small();
+    let sim = SimDisk::new(4);
+    let disk = sim.disk();
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut bolt = movable(open(&disk, shape));
+    let mut model = Model::new();
+    for _ in 0..10 {
+        let batch = random_batch(&mut rng, &model, shape);
+        bolt.commit(&batch).unwrap();
+        apply(&mut model, &batch);
+    }
+    let old = model.clone();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (view, old) = (shared(bolt.view()), &old);
+            scope.spawn(move || {
+                for round in 0..15 {
+                    assert_same(&view.clone(), old, &format!("round {round}"));
+                }
+            });
+        }
+        for _ in 0..60 {
+            let batch = random_batch(&mut rng, &model, shape);
+            bolt.commit(&batch).unwrap();
+            apply(&mut model, &batch);
+        }
+    });
+    assert_same(&bolt.view(), &model, "after the threads");
 }
