@@ -88,7 +88,8 @@ pub struct PeerReply {
 }
 
 /// The node as the transport sees it. No method but [`PeerApi::extra`] may wait: most are called on
-/// threads that serve connections, `unreachable` also on the raft thread inside `send`.
+/// threads that serve connections, `unreachable` also on the raft thread inside `send`. From
+/// `unreachable` and `snapshot_sent` no peer may be added or removed.
 pub trait PeerApi: Send + Sync + 'static {
     /// Takes a received message.
     ///

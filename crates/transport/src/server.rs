@@ -58,7 +58,10 @@ impl PeerListener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _address) = listener.accept().await?;
-                tune(&stream)?;
+                // Fails when the caller is gone already, which the first read shows too.
+                if let Err(error) = tune(&stream) {
+                    tracing::debug!(%error, "set options of an accepted connection");
+                }
                 Ok(Box::new(stream))
             }
             Self::Unix(listener) => {

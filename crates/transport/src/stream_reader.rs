@@ -51,6 +51,7 @@ enum Ended {
 
 /// Keeps a stream of the peer open for as long as the task lives.
 pub(crate) async fn run(core: Arc<PeerCore>, kind: StreamKind) {
+    let mut warned = String::new();
     loop {
         let started = Instant::now();
         let ended = match core.picker.pick() {
@@ -62,7 +63,14 @@ pub(crate) async fn run(core: Arc<PeerCore>, kind: StreamKind) {
             core.shared.api.removed_from_cluster();
             interval = limits::REDIAL_INTERVAL_REMOVED;
         }
-        tracing::debug!(peer = %core.id, stream = kind.path(), error = %ended, "stream is down");
+        // Ten dials a second would fill a log: only a new reason is worth a line.
+        let reason = with_causes(&ended);
+        if matches!(ended, Ended::Closed) {
+            warned.clear();
+        } else if reason != warned {
+            tracing::warn!(peer = %core.id, stream = kind.path(), reason, "stream is down");
+            warned = reason;
+        }
         sleep_until(started + interval).await;
     }
 }

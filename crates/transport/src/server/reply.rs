@@ -5,7 +5,6 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 
 use crate::dial::full;
 
@@ -52,9 +51,4 @@ pub(crate) fn wrong_method(allow: Option<&'static str>) -> Reply {
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     reply
-}
-
-/// Boxes a body that is known whole.
-pub(crate) fn boxed(body: Bytes) -> UnsyncBoxBody<Bytes, io::Error> {
-    Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use super::reply::{self, Reply};
 use super::{raft, snapshot};
 use crate::api::PeerRequest;
+use crate::dial::full;
 use crate::headers;
 use crate::limits;
 use crate::transport::Transport;
@@ -98,7 +99,7 @@ async fn extra(
     match transport.shared().api.extra(PeerRequest { parts, body }).await {
         None => reply::not_found(),
         Some(answer) => {
-            let mut reply = Response::new(reply::boxed(answer.body));
+            let mut reply = Response::new(full(answer.body));
             *reply.status_mut() = answer.status;
             *reply.headers_mut() = answer.headers;
             let value = headers::value(&cluster_id);

@@ -174,7 +174,7 @@ async fn unix_sockets() {
         serving.serve(listener, std::future::pending()).await;
     });
     let url = format!("unix://{}", path.display());
-    a.transport.add_peer(b.id, &[url.clone()]);
+    a.transport.add_peer(b.id, std::slice::from_ref(&url));
     b.knows(&a);
     until(|| b.transport.has_streams(a.id)).await;
     b.transport.send(vec![b.message(&a, MessageType::Vote, 9)]);
