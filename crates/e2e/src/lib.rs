@@ -1,0 +1,27 @@
+//! The harness of the end-to-end tests: real processes on loopback addresses of their own.
+//!
+//! Owns:       processes it started, their addresses, directories and logs.
+//! Uses:       the standard library and signals; the programs under test only from outside.
+//! Never:      async, crates of the server, fixed addresses, 127.0.0.1.
+//! Invariants: a process started here is dead when its value is dropped; its log is printed when the
+//!             test fails; every wait has a deadline.
+//! Source:     design.md 9; style.md 9.
+
+pub mod address;
+pub mod cluster;
+pub mod etcd;
+pub mod etcdctl;
+pub mod http;
+pub mod process;
+pub mod program;
+pub mod tempdir;
+pub mod wait;
+
+pub use address::Addresses;
+pub use cluster::Cluster;
+pub use etcd::{Etcd, Spec, StartStyle};
+pub use etcdctl::{Api, Etcdctl, Finished};
+pub use process::Exit;
+pub use program::Program;
+pub use tempdir::TempDir;
+pub use wait::{eventually, until};

@@ -1,0 +1,1 @@
+//! Data directories in both directions between our server and Go's.

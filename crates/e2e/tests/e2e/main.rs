@@ -1,0 +1,17 @@
+//! End-to-end tests: real server processes, real clients, a module per subject.
+//!
+//! Owns:       nothing beyond each test.
+//! Uses:       the harness of this crate.
+//! Invariants: without the feature `real` only our own server and root-less means are used.
+
+mod quickstart;
+mod trouble;
+
+#[cfg(feature = "real")]
+mod files;
+#[cfg(feature = "real")]
+mod kill;
+#[cfg(feature = "real")]
+mod mixed;
+#[cfg(feature = "real")]
+mod transcripts;

@@ -1,0 +1,1 @@
+//! Clusters of our members and Go's.

@@ -1,0 +1,1 @@
+//! Debian's etcdctl against our cluster and against Go's.
