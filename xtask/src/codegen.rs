@@ -41,6 +41,8 @@ fn generate_into(out: &Path) -> Result<()> {
     let descriptors = protox::compile(FILES, [&source]).context("compile .proto files")?;
     tonic_prost_build::configure()
         .bytes(".")
+        // Stored pairs travel as the bytes they are stored as: see `proto::StoredKeyValue`.
+        .extern_path(".mvccpb.KeyValue", "crate::StoredKeyValue")
         .build_client(true)
         .build_transport(false)
         .out_dir(out)

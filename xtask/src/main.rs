@@ -6,20 +6,33 @@
 //! Invariants: every command ends with a non-zero status when it found something wrong.
 //! Source:     style.md 10.
 
+mod ci;
 mod codegen;
+mod tidy;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask <command>
 
-  codegen [--check]  write (or compare) crates/proto/src/generated from crates/proto/proto";
+  ci                 run everything that CI runs (.ci/run)
+  codegen [--check]  write (or compare) crates/proto/src/generated from crates/proto/proto
+  tidy               check headers, crate arrows, stray text, links, licences";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["ci"] => ci::run(),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// The folder of the root manifest.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }

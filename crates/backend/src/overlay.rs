@@ -45,6 +45,17 @@ impl Rows {
         SortedBatch { buckets: buckets.collect() }
     }
 
+    /// The batch for the engine, which also creates every bucket of etcd's and ours.
+    #[must_use]
+    pub fn to_first_batch(&self) -> SortedBatch {
+        let buckets = Bucket::ALL.map(|bucket| {
+            let rows = self.buckets.get(&bucket).into_iter().flatten();
+            let rows = rows.map(|(key, value)| (key.clone(), value.clone())).collect();
+            (Bytes::from_static(bucket.name()), rows)
+        });
+        SortedBatch { buckets: buckets.into() }
+    }
+
     /// Changes pushed since the rows were last empty.
     #[must_use]
     pub fn ops(&self) -> usize {

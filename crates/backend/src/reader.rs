@@ -49,7 +49,8 @@ impl<'a> Reader<'a> {
         let mut changes = self.changes_from(bucket, from).into_iter().peekable();
         let mut stopped = false;
         self.view.scan(bucket, from, &mut |key, value| {
-            while let Some((changed, change)) = changes.next_if(|(changed, _)| changed.as_ref() < key)
+            while let Some((changed, change)) =
+                changes.next_if(|(changed, _)| changed.as_ref() < key)
             {
                 if let Some(new) = change
                     && visit(&changed, &new).is_break()

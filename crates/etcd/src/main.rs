@@ -58,10 +58,10 @@ fn start(early: &Sink, words: &[OsString], config: Config, notes: &[Note]) -> Ex
         log(&sink, LogLevel::Fatal, line!(), &text, &[]);
         return ExitCode::FAILURE;
     }
-    match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            let error = [("error", Value::from(text))];
+    match server::run(config) {
+        Ok(exit) => end(&sink, exit),
+        Err(error) => {
+            let error = [("error", Value::from(with_sources(&error)))];
             log(&sink, LogLevel::Warn, line!(), "failed to start etcd", &error);
             log(&sink, LogLevel::Fatal, line!(), "discovery failed", &error);
             ExitCode::FAILURE
@@ -69,9 +69,23 @@ fn start(early: &Sink, words: &[OsString], config: Config, notes: &[Note]) -> Ex
     }
 }
 
-/// Runs the server until it is stopped.
-fn run(_config: Config) -> Result<(), String> {
-    Err("server not linked".to_owned())
+/// Ends the process the way etcd does: by the signal that stopped it, in good order when it was
+/// removed from its cluster, with an error after a fault.
+fn end(sink: &Sink, exit: server::Exit) -> ExitCode {
+    match exit {
+        server::Exit::Removed => ExitCode::SUCCESS,
+        server::Exit::Fault(text) => {
+            let error = [("error", Value::from(text))];
+            log(sink, LogLevel::Fatal, line!(), "etcd stopped after a fault", &error);
+            ExitCode::FAILURE
+        }
+        // PID 1 has no default action to die by.
+        server::Exit::Signal(_) if std::process::id() == 1 => ExitCode::SUCCESS,
+        server::Exit::Signal(signal) => {
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 fn look_into_data_dir(sink: &Sink, config: &Config) -> Result<(), String> {

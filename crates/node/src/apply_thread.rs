@@ -31,7 +31,11 @@ pub(crate) enum ApplyJob {
     /// A snapshot whose file and log record are durable.
     Install(Snapshot),
     /// Rows that the compactor read: those that the compaction at `at` does not keep are deleted.
-    CompactRows { rows: Vec<(types::RevKey, bool, bytes::Bytes)>, at: i64, done: mpsc::SyncSender<()> },
+    CompactRows {
+        rows: Vec<(types::RevKey, bool, bytes::Bytes)>,
+        at: i64,
+        done: mpsc::SyncSender<()>,
+    },
     /// All rows of the compaction at this revision have been looked at.
     CompactFinish(i64),
     /// End.
@@ -101,6 +105,15 @@ impl ApplyQueue {
     }
 }
 
+/// Why the thread cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("install snapshot: {0}")]
+    Install(String),
+}
+
 /// The thread's state.
 pub(crate) struct ApplyThread {
     pub(crate) shared: Arc<Shared>,
@@ -122,12 +135,13 @@ impl ApplyThread {
                 ApplyJob::Install(snapshot) => self.install(&snapshot),
                 ApplyJob::CompactRows { rows, at, done } => {
                     self.compact_rows(&rows, at);
-                    drop(done.send(()));
+                    let _ = done.send(());
                     Ok(())
                 }
                 ApplyJob::CompactFinish(at) => {
                     let published = &mut *self.shared.write();
                     published.overlay.extend(published.machine.compact_finish(at));
+                    self.shared.compacted.send_replace(at);
                     Ok(())
                 }
                 ApplyJob::Stop => return,
@@ -142,7 +156,7 @@ impl ApplyThread {
         }
     }
 
-    fn entries(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
+    fn entries(&mut self, entries: Vec<Entry>) -> Result<(), ApplyError> {
         let mut rest = entries.as_slice();
         while let Some(first) = rest.first() {
             let taken = match first.entry_type {
@@ -160,7 +174,7 @@ impl ApplyThread {
     }
 
     /// Applies normal entries under one hold of the write lock; returns how many.
-    fn normal_chunk(&mut self, entries: &[Entry]) -> Result<usize, Fault> {
+    fn normal_chunk(&mut self, entries: &[Entry]) -> Result<usize, ApplyError> {
         self.shared.wait_for_space(overlay_full);
         let view = self.shared.view();
         let mut done = Vec::with_capacity(entries.len().min(limits::APPLY_CHUNK_ENTRIES));
@@ -181,7 +195,7 @@ impl ApplyThread {
 
     /// The two steps of a configuration change with raft's answer between them; `false` when the
     /// member stopped meanwhile.
-    fn conf_change(&mut self, entry: &Entry) -> Result<bool, Fault> {
+    fn conf_change(&mut self, entry: &Entry) -> Result<bool, ApplyError> {
         let decision = self.shared.read().machine.check_conf_change(entry)?;
         let index = LogIndex(entry.index);
         let change = decision.change.clone();
@@ -239,12 +253,12 @@ impl ApplyThread {
         match local {
             Local::MemberAdded(member) => {
                 if member.id != self.shared.local {
-                    self.transport.add_peer(member.id, member.peer_urls);
+                    self.transport.add_peer(member.id, &member.peer_urls);
                 }
             }
             Local::MemberUpdated(member) => {
                 if member.id != self.shared.local {
-                    self.transport.update_peer(member.id, member.peer_urls);
+                    self.transport.update_peer(member.id, &member.peer_urls);
                 }
             }
             Local::MemberRemoved(id) => {
@@ -282,7 +296,7 @@ impl ApplyThread {
 
     /// Replaces the whole state by a received snapshot. Its `.snap` file and log record are durable,
     /// so a crash in here is finished by the restart (disk-formats.md 4.4).
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError> {
         let meta = snapshot.metadata.clone();
         tracing::info!(index = meta.index, term = meta.term, "installing snapshot");
         let (reply, view) = mpsc::sync_channel(1);
@@ -292,11 +306,15 @@ impl ApplyThread {
         self.shared.flush_signals(|signals| signals.replace = Some(order));
         let view: Arc<dyn View> = match view.recv() {
             Ok(Ok(view)) => view,
-            Ok(Err(error)) => return Err(broken(format!("open received database: {error}"))),
-            Err(mpsc::RecvError) => return Err(broken("flusher has stopped".to_owned())),
+            Ok(Err(error)) => {
+                return Err(ApplyError::Install(format!("open received database: {error}")));
+            }
+            Err(mpsc::RecvError) => {
+                return Err(ApplyError::Install("flusher has stopped".to_owned()));
+            }
         };
         let v2 = v2store::Store::from_json(&snapshot.data)
-            .map_err(|error| broken(format!("v2 tree of snapshot: {error}")))?;
+            .map_err(|error| ApplyError::Install(format!("v2 tree of snapshot: {error}")))?;
         let base = SnapshotBase {
             index: LogIndex(meta.index),
             term: Term(meta.term),
@@ -313,7 +331,7 @@ impl ApplyThread {
             self.shared.set_view(view, self.shared.sizes());
             *published = Published { machine, overlay };
         }
-        drop(resume.send(()));
+        let _ = resume.send(());
         self.refresh_peers(peers);
         self.shared.applied.store(meta.index, Ordering::Release);
         self.shared.waiters.applied(LogIndex(meta.index));
@@ -326,7 +344,7 @@ impl ApplyThread {
         self.transport.remove_all();
         for member in members {
             if member.id != self.shared.local && member.id != NodeId(0) {
-                self.transport.add_peer(member.id, member.peer_urls);
+                self.transport.add_peer(member.id, &member.peer_urls);
             }
         }
     }
@@ -352,8 +370,4 @@ fn overlay_full(overlay: &Overlay) -> bool {
 fn overlay_due(overlay: &Overlay) -> bool {
     let active = overlay.active();
     active.ops() >= limits::OVERLAY_OPS_MAX || active.bytes() >= limits::OVERLAY_BYTES_MAX
-}
-
-fn broken(text: String) -> Fault {
-    Fault::InvariantBroken(text)
 }

@@ -1,7 +1,7 @@
 //! From files to a member ready to run: bootstrap of a new log, recovery of an old one.
 //!
 //! Owns:       the order in which the files of a data directory are opened at start.
-//! Uses:       `wal`, `backend`, `consensus`, `apply`, over any [`Disk`].
+//! Uses:       `wal`, `backend`, `consensus`, `apply`, over any [`disk::Disk`].
 //! Never:      threads, clocks, the network: simulation boots its members through here too.
 //! Invariants: raft starts at the newest valid WAL snapshot record; nothing is applied twice.
 //! Source:     design.md 4 "Restart as Go does"; disk-formats.md 4.
@@ -13,7 +13,6 @@ use apply::{Machine, Restored, Settings, SnapshotBase};
 use backend::{BoltEngine, Engine, EngineError};
 use bolt::BoltError;
 use consensus::{Driver, Recovered};
-use disk::Disk;
 use membership::Member;
 use proto::raftpb::{ConfState, HardState, Snapshot};
 use types::{Bucket, ClusterId, LogIndex, NodeId, Term};
@@ -123,7 +122,7 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
     let disk = Arc::clone(&options.disk);
     disk.create_dir_all(&options.paths.snap).map_err(io("create snapshot directory"))?;
     let snaps = SnapStore::new(Arc::clone(&disk), &options.paths.snap);
-    snaps.remove_temporary_files()?;
+    snaps.remove_temp_files()?;
     let mut engine = open_engine(options)?;
     let had_log = has_log(options).map_err(io("look for log"))?;
     if !had_log {
@@ -141,8 +140,8 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
         term: snapshot.metadata.term,
         conf_state: None,
     });
-    let (mut wal, mut replay) = Wal::open(disk, &options.paths.wal, &start, wal_options(options))?;
-    if let Some(founding) = founding.filter(|_| replay.is_blank()) {
+    let (mut wal, mut replay) = Wal::open(disk, &options.paths.wal, start, wal_options(options))?;
+    if let Some(founding) = founding.filter(|_| is_blank(&replay)) {
         append_founding_entries(&mut wal, &mut replay, founding)?;
     }
     assemble(options, wal, replay, snapshot, snaps, engine)
@@ -184,6 +183,11 @@ fn append_founding_entries(
     replay.entries = entries;
     replay.hard_state = hard_state;
     Ok(())
+}
+
+/// Whether the log holds nothing but its creation.
+fn is_blank(replay: &Replay) -> bool {
+    replay.entries.is_empty() && replay.hard_state.is_empty() && replay.snapshot.index == 0
 }
 
 /// A snapshot was received, and the crash came before its database took the name `db`.
@@ -258,17 +262,7 @@ fn assemble(
         consistent_index: consistent,
     };
     let driver = Driver::new(driver_options(options, metadata.node_id), recovered)?;
-    Ok(Booted {
-        metadata,
-        wal,
-        snaps,
-        engine,
-        machine,
-        restored,
-        driver,
-        snapshot_index,
-        settings,
-    })
+    Ok(Booted { metadata, wal, snaps, engine, machine, restored, driver, snapshot_index, settings })
 }
 
 fn driver_options(options: &Options, id: NodeId) -> consensus::Options {

@@ -140,6 +140,6 @@ impl Maker {
         if compact > 0 {
             self.shared.inbox.control(Input::Compact(LogIndex(compact)));
         }
-        self.snaps.release_snap_dbs(index)
+        self.snaps.release_snap_dbs(index).map(drop)
     }
 }

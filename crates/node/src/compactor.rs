@@ -42,7 +42,7 @@ impl Compactor {
     /// Orders the deletion for the compaction at this revision; it starts once the batch that
     /// scheduled it is durable.
     pub(crate) fn schedule(&self, at: i64) {
-        drop(self.orders.send(at));
+        let _ = self.orders.send(at);
     }
 }
 
@@ -74,7 +74,9 @@ fn compact(shared: &Arc<Shared>, apply: &Arc<ApplyQueue>, at: i64) -> Result<(),
 /// Waits for a commit that holds everything applied by now; `false` when the member stops first.
 fn wait_for_commit(shared: &Arc<Shared>) -> bool {
     let (done, committed) = mpsc::sync_channel(1);
-    let captured = Box::new(move |_| drop(done.send(())));
+    let captured = Box::new(move |_| {
+        let _ = done.send(());
+    });
     shared.flush_signals(|signals| signals.captures.push(captured));
     committed.recv().is_ok()
 }
@@ -100,8 +102,8 @@ fn read_batch(
             next = Some(revision);
             return ControlFlow::Break(());
         }
-        if let Some(user_key) = mvcc::kv::key_of(value) {
-            rows.push((revision, tombstone, Bytes::copy_from_slice(user_key)));
+        if let Ok(user_key) = mvcc::kv::key_of(&Bytes::copy_from_slice(value)) {
+            rows.push((revision, tombstone, user_key));
         }
         ControlFlow::Continue(())
     })?;

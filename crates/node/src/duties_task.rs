@@ -23,14 +23,12 @@ pub(crate) async fn publish(handle: Handle, name: String, client_urls: Vec<Strin
             (membership.members.get(&handle.local()).cloned(), membership.version)
         });
         if let Some(known) = known {
-            if known.name == name && known.client_urls == client_urls {
-                return;
-            }
             let member = Member { name: name.clone(), client_urls: client_urls.clone(), ..known };
             let proposal = duties::publish_attributes(&member, version);
             match propose(&handle, proposal).await {
                 Ok(()) => {
                     tracing::info!(local = %handle.local(), name, "published local member");
+                    handle.inner().shared.published_self.send_replace(true);
                     return;
                 }
                 Err(error) => tracing::warn!(%error, "failed to publish local member"),
@@ -57,12 +55,15 @@ pub(crate) async fn run(handle: Handle, v2_enabled: bool) {
         let raft = handle.inner().shared.raft.borrow().clone();
         if raft.is_leader != leading {
             leading = raft.is_leader;
-            let change =
-                if leading { Input::BecameLeader { term: raft.term } } else { Input::LostLeadership };
+            let change = if leading {
+                Input::BecameLeader { term: raft.term }
+            } else {
+                Input::LostLeadership
+            };
             perform(&handle, &mut duties, change).await;
         }
         let (version, has_ttl) = handle
-            .with_machine(|machine| (machine.cluster_version(), machine.v2().has_ttl()));
+            .with_machine(|machine| (machine.cluster_version(), machine.v2().has_deadlines()));
         perform(&handle, &mut duties, Input::ClusterVersion(version)).await;
         let now_ms = u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         perform(&handle, &mut duties, Input::Tick { now_ms }).await;

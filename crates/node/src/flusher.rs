@@ -37,6 +37,8 @@ pub(crate) struct Flusher {
     db: PathBuf,
     no_sync: bool,
     flushed: LogIndex,
+    /// Whether the file may lack buckets: the next commit creates them all.
+    fresh: bool,
 }
 
 impl Flusher {
@@ -47,7 +49,7 @@ impl Flusher {
         db: PathBuf,
         no_sync: bool,
     ) -> Self {
-        Self { shared, engine: Some(engine), disk, db, no_sync, flushed: LogIndex(0) }
+        Self { shared, engine: Some(engine), disk, db, no_sync, flushed: LogIndex(0), fresh: true }
     }
 
     /// Commits until the member stops, once more then.
@@ -74,25 +76,35 @@ impl Flusher {
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
         let (rows, frozen) = {
             let mut published = self.shared.write();
-            let applied = published.machine.applied_index();
+            let applied = published.machine.consistent_index();
             let idle = published.overlay.active().ops() == 0 && applied == self.flushed;
-            if idle && captures.is_empty() {
+            if idle && captures.is_empty() && !self.fresh {
                 return Ok(());
             }
             self.flushed = applied;
             let meta = published.machine.meta_ops();
             published.overlay.extend(meta);
-            let frozen = (!captures.is_empty()).then(|| published.machine.freeze());
+            let frozen = if captures.is_empty() { None } else { published.machine.freeze() };
             (published.overlay.begin_flush(), frozen)
         };
-        engine.commit(&rows.to_batch())?;
+        let batch = if self.fresh { rows.to_first_batch() } else { rows.to_batch() };
+        engine.commit(&batch)?;
+        self.fresh = false;
         let view = engine.view();
         self.shared.set_view(Arc::clone(&view), engine.sizes());
-        self.shared.write().overlay.finish_flush();
+        {
+            let mut published = self.shared.write();
+            published.overlay.finish_flush();
+            published.machine.set_storage_bytes(engine.sizes().total_bytes);
+        }
         self.shared.flushed();
-        if let Some(frozen) = frozen {
-            let capture = Capture { frozen, view };
-            captures.into_iter().for_each(|done| done(capture.clone()));
+        match frozen {
+            Some(frozen) => {
+                let capture = Capture { frozen, view };
+                captures.into_iter().for_each(|done| done(capture.clone()));
+            }
+            // Entries are being replayed: the parts of the state stand at different positions.
+            None => self.shared.flush_signals(|signals| signals.captures.extend(captures)),
         }
         Ok(())
     }
@@ -107,8 +119,9 @@ impl Flusher {
             view
         });
         self.flushed = LogIndex(0);
+        self.fresh = true;
         drop(request.reply.send(result));
-        drop(request.resumed.recv());
+        let _ = request.resumed.recv();
     }
 
     fn open_replacement(&self, received: &std::path::Path) -> Result<BoltEngine, EngineError> {

@@ -183,11 +183,9 @@ impl Handle {
             })
             .await?;
         match outcome.reply? {
-            Reply::V2(result) => Ok(V2Outcome {
-                result,
-                raft_index: outcome.index,
-                raft_term: outcome.term,
-            }),
+            Reply::V2(result) => {
+                Ok(V2Outcome { result, raft_index: outcome.index, raft_term: outcome.term })
+            }
             Reply::V3(_) | Reply::Members(_) => Err(EtcdError::Unhealthy),
         }
     }
@@ -280,8 +278,8 @@ impl Handle {
             let step = cursor.step(store, limits::RANGE_CHUNK_KEYS)?;
             let revision = store.current_revision();
             if step == mvcc::CursorStep::Done && !cursor.needs_history() {
-                let reply = cursor.into_reply(&SharedHistory(&self.inner.shared));
                 drop(published);
+                let reply = cursor.into_reply(&SharedHistory(&self.inner.shared));
                 return Ok((self.or_stop(reply)??, revision));
             }
             (cursor, revision)
@@ -302,7 +300,7 @@ impl Handle {
             let (overlay, view, prepared, current) = {
                 let published = inner.shared.read();
                 let store = published.machine.store();
-                let prepared = store.prepare_hash(revision)?;
+                let prepared = store.hash_plan(revision)?;
                 let current = store.current_revision();
                 (published.overlay.clone(), inner.shared.view(), prepared, current)
             };
@@ -311,6 +309,20 @@ impl Handle {
         });
         let (hash, current) = hash.await.map_err(|_| EtcdError::Stopped)??;
         Ok((self.or_stop(hash)?, current))
+    }
+
+    /// Waits until the rows that a compaction lets go have left the database of this member.
+    ///
+    /// # Errors
+    /// `Timeout` when that takes longer than a request may, `Stopped` when the member stops.
+    pub async fn wait_compacted(&self, revision: i64) -> Result<(), EtcdError> {
+        let mut compacted = self.inner.shared.compacted.subscribe();
+        let done = compacted.wait_for(|finished| *finished >= revision);
+        match timeout_at(self.deadline(), done).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(EtcdError::Timeout),
+        }
     }
 
     /// Looks at the replicated state under the read lock; keep it short.
@@ -339,7 +351,7 @@ impl Handle {
             db_size_in_use: sizes.in_use_bytes,
             is_learner: local.is_some_and(|member| member.is_learner),
             cluster_version: machine.cluster_version(),
-            alarms: machine.alarms().iter().collect(),
+            alarms: machine.alarms(),
         }
     }
 
@@ -361,6 +373,19 @@ impl Handle {
         &self.inner.transport
     }
 
+    /// Lets raft's clock jump ahead, so that the first election comes sooner.
+    pub fn advance_ticks(&self, ticks: usize) {
+        for _ in 0..ticks {
+            self.inner.shared.inbox.control(Input::Tick);
+        }
+    }
+
+    /// Waits until this member has published itself through the log, which it does after each start.
+    pub async fn published(&self) {
+        let mut published = self.inner.shared.published_self.subscribe();
+        drop(published.wait_for(|done| *done).await);
+    }
+
     /// Waits until the member stops.
     pub async fn stopped(&self) -> StopReason {
         let mut stop = self.inner.shared.watch_stop();
@@ -380,7 +405,7 @@ impl Handle {
 
     pub(crate) fn submit_quietly(&self, make: impl FnOnce(RequestId) -> Bytes) {
         let id = self.inner.ids.next();
-        drop(self.inner.shared.inbox.client(Input::Propose(vec![(id, make(id))])));
+        let _ = self.inner.shared.inbox.client(Input::Propose(vec![(id, make(id))]));
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -491,9 +516,9 @@ impl Handle {
         };
         let ids: Vec<NodeId> =
             self.with_machine(|machine| machine.membership().members.keys().copied().collect());
-        let active = ids.into_iter().filter_map(|id| {
-            inner.transport.active_since(id).map(|since| (id, millis(since)))
-        });
+        let active = ids
+            .into_iter()
+            .filter_map(|id| inner.transport.active_since(id).map(|since| (id, millis(since))));
         Connections {
             local: inner.shared.local,
             active_since_ms: active.collect(),
@@ -519,10 +544,7 @@ impl Handle {
     }
 }
 
-fn finish_range(
-    shared: &Shared,
-    mut cursor: mvcc::RangeCursor,
-) -> Result<RangeReply, EtcdError> {
+fn finish_range(shared: &Shared, mut cursor: mvcc::RangeCursor) -> Result<RangeReply, EtcdError> {
     loop {
         let published = shared.read();
         let step = cursor.step(published.machine.store(), limits::RANGE_CHUNK_KEYS)?;

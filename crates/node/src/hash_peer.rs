@@ -1,7 +1,7 @@
 //! `/members/hashkv` on the peer port: what corruption checks of other members ask.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use transport::{PeerReply, PeerRequest};
 use types::EtcdError;

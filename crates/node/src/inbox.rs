@@ -54,7 +54,7 @@ impl Inbox {
 
     /// Adds a hint that raft can do without; dropped when peers already fill their lane.
     pub(crate) fn report(&self, input: Input) {
-        drop(self.peer(input));
+        let _ = self.peer(input);
     }
 
     /// Adds work of a client.

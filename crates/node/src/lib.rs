@@ -9,10 +9,10 @@
 
 pub mod boot;
 mod checkpoint;
+mod duties_task;
 mod handle;
 mod hash_peer;
 mod inbox;
-mod duties_task;
 mod node;
 mod options;
 mod peer_api;
@@ -30,6 +30,6 @@ mod wal_thread;
 pub use checkpoint::{Capture, raft_snapshot, save_checkpoint};
 pub use handle::{Handle, ProposeReply, Status, V2Outcome};
 pub use node::{Node, Start};
-pub use peer_api::version_json;
 pub use options::{Options, Paths, Timing};
+pub use peer_api::version_json;
 pub use shared::StopReason;

@@ -85,9 +85,9 @@ impl Node {
         );
         let api = NodeApi::new(Arc::clone(&shared), snaps.clone(), &options);
         let api = Arc::new(api);
-        let transport = Transport::start(transport_options, api.clone(), runtime.clone());
+        let transport = Transport::start(transport_options, api.clone(), &runtime);
         for peer in known.iter().chain(&peers).filter(|peer| peer.id != metadata.node_id) {
-            transport.add_peer(peer.id, peer.peer_urls.clone());
+            transport.add_peer(peer.id, &peer.peer_urls);
         }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let handle = Handle::new(Arc::new(Inner {

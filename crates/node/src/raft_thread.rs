@@ -147,7 +147,8 @@ impl RaftThread {
 
     fn send_snapshot(&self, message: Message) {
         let to = NodeId(message.to);
-        let index = message.snapshot.as_ref().map_or(0, |snapshot: &Snapshot| snapshot.metadata.index);
+        let index =
+            message.snapshot.as_ref().map_or(0, |snapshot: &Snapshot| snapshot.metadata.index);
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         match pins.get(&index) {
             Some(view) => {

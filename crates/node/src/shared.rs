@@ -52,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+    /// Whether this member has published itself since it was started.
+    pub(crate) published_self: watch::Sender<bool>,
+    /// Revision of the last compaction whose rows are gone.
+    pub(crate) compacted: watch::Sender<i64>,
     stop: watch::Sender<Option<StopReason>>,
     flush: Mutex<FlushSignals>,
     flush_bell: Condvar,
@@ -82,6 +86,8 @@ impl Shared {
             commit: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            published_self: watch::Sender::new(false),
+            compacted: watch::Sender::new(0),
             stop: watch::Sender::new(None),
             flush: Mutex::new(FlushSignals::default()),
             flush_bell: Condvar::new(),

@@ -52,7 +52,7 @@ struct Tables {
 impl Tables {
     fn answer_reads(&mut self, ids: &[RequestId], result: Result<(), EtcdError>) {
         for sender in ids.iter().filter_map(|id| self.reads.remove(id)).collect::<Vec<_>>() {
-            drop(sender.send(result));
+            let _ = sender.send(result);
         }
     }
 }
@@ -158,7 +158,7 @@ impl Waiters {
             drop(proposal.sender.send(Outcome::failure(EtcdError::Stopped)));
         }
         for (_, sender) in std::mem::take(&mut tables.reads) {
-            drop(sender.send(Err(EtcdError::Stopped)));
+            let _ = sender.send(Err(EtcdError::Stopped));
         }
     }
 

@@ -145,7 +145,7 @@ impl WalThread {
             self.shared.inbox.control(Input::Persisted(number));
         }
         for done in debts.checkpoints {
-            drop(done.send(()));
+            let _ = done.send(());
         }
         for snapshot in debts.installs {
             self.apply.install(snapshot);

@@ -1,9 +1,9 @@
 //! Revision keys: the 17 or 18 byte keys of the `key` bucket.
 
 /// Length in bytes of the key of a live revision.
-pub const LIVE_LEN: usize = 17;
+const LIVE_LEN: usize = 17;
 /// Length in bytes of the key of a tombstone.
-pub const TOMBSTONE_LEN: usize = 18;
+const TOMBSTONE_LEN: usize = 18;
 
 /// One change of one key: `main` is the store revision, `sub` the position inside its transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

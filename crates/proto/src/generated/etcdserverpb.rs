@@ -131,7 +131,7 @@ pub struct RangeResponse {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
     #[prost(message, repeated, tag = "2")]
-    pub kvs: ::prost::alloc::vec::Vec<super::mvccpb::KeyValue>,
+    pub kvs: ::prost::alloc::vec::Vec<crate::StoredKeyValue>,
     #[prost(bool, tag = "3")]
     pub more: bool,
     #[prost(int64, tag = "4")]
@@ -157,7 +157,7 @@ pub struct PutResponse {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
     #[prost(message, optional, tag = "2")]
-    pub prev_kv: ::core::option::Option<super::mvccpb::KeyValue>,
+    pub prev_kv: ::core::option::Option<crate::StoredKeyValue>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteRangeRequest {
@@ -175,7 +175,7 @@ pub struct DeleteRangeResponse {
     #[prost(int64, tag = "2")]
     pub deleted: i64,
     #[prost(message, repeated, tag = "3")]
-    pub prev_kvs: ::prost::alloc::vec::Vec<super::mvccpb::KeyValue>,
+    pub prev_kvs: ::prost::alloc::vec::Vec<crate::StoredKeyValue>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RequestOp {

@@ -1,0 +1,192 @@
+//! One accepted connection: HTTP version by its first bytes, time-outs, hyper underneath.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+
+use crate::authority::AuthorityMender;
+use crate::router::Router;
+
+/// What opens an HTTP/2 connection without TLS.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// HTTP/2 connection window, bytes: large enough that one slow stream does not stop the others.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Bytes read at a time while the authority is being looked at.
+const MENDED_READ_BYTES: usize = 4096;
+
+/// Bounds of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Time for the first bytes, whole HTTP/2 preface or whole HTTP/1.1 head included.
+    pub first_bytes: Duration,
+    /// Streams at one time, `--max-concurrent-streams`.
+    pub streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { first_bytes: Duration::from_secs(10), streams: u32::MAX }
+    }
+}
+
+/// Serves a connection until it ends or `stop` turns true; then requests under way are finished.
+pub async fn serve_connection<S>(
+    mut stream: S,
+    router: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let first = tokio::time::timeout(limits.first_bytes, first_bytes(&mut stream)).await;
+    let Ok(Ok(first)) = first else { return };
+    let stream = Replayed::new(first, stream);
+    let service = service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.answer(request).await) }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.first_bytes)
+        .title_case_headers(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => log_end(ended),
+        () = told_to_stop(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            log_end(connection.await);
+        }
+    }
+}
+
+/// Waits for the order, or for whoever could give it to be gone.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await.is_ok();
+}
+
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// Reads until the HTTP version is certain: a half-sent preface would otherwise be held for ever.
+async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(PREFACE.len());
+    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let mut byte = [0; PREFACE.len()];
+        let room = PREFACE.len() - first.len();
+        let got = stream.read(&mut byte[..room]).await?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        first.extend_from_slice(&byte[..got]);
+    }
+    Ok(first)
+}
+
+/// A stream with bytes that were read from it put back in front, and without vectored writes: h2
+/// then copies small frames into one buffer, which saves a system call per reply (design.md 6).
+/// Until an HTTP/2 client's authority is known to be good, its bytes pass through the mender.
+struct Replayed<S> {
+    ready: Vec<u8>,
+    at: usize,
+    mender: Option<AuthorityMender>,
+    stream: S,
+}
+
+impl<S> Replayed<S> {
+    fn new(first: Vec<u8>, stream: S) -> Self {
+        let mender = (first == PREFACE).then(AuthorityMender::new);
+        Self { ready: first, at: 0, mender, stream }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            let rest = &this.ready[this.at..];
+            if !rest.is_empty() {
+                let count = rest.len().min(buf.remaining());
+                buf.put_slice(&rest[..count]);
+                this.at += count;
+                return Poll::Ready(Ok(()));
+            }
+            let Some(mender) = this.mender.as_mut().filter(|mender| !mender.is_done()) else {
+                this.mender = None;
+                return Pin::new(&mut this.stream).poll_read(context, buf);
+            };
+            let mut bytes = [0; MENDED_READ_BYTES];
+            let mut inner = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut inner))?;
+            if inner.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.ready.clear();
+            this.at = 0;
+            mender.push(inner.filled(), &mut this.ready);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn first_of(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        first_bytes(&mut &*bytes).await
+    }
+
+    #[tokio::test]
+    async fn reads_no_further_than_needed_to_tell_the_version() {
+        assert!(first_of(b"GET / HTTP/1.1\r\n\r\n").await.unwrap().starts_with(b"GET"));
+        let mut whole = PREFACE.to_vec();
+        whole.extend_from_slice(b"frames");
+        assert_eq!(first_of(&whole).await.unwrap(), PREFACE);
+        assert!(first_of(&PREFACE[..10]).await.is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Which edge answers a request: gRPC by content type, everything else by path.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::http::{HeaderMap, Request, Response, header};
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use node::Handle;
+
+use crate::grpc::Grpc;
+use crate::http::{self, HttpContext};
+use crate::v2http;
+
+/// The body of every reply.
+pub enum ReplyBody {
+    /// Of an HTTP endpoint: whole.
+    Whole(Full<Bytes>),
+    /// Of a gRPC method.
+    Grpc(tonic::body::Body),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Grpc(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Grpc(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Grpc(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Answers every request of a client port; cheap to clone.
+#[derive(Clone)]
+pub struct Router {
+    handle: Handle,
+    grpc: Arc<Grpc>,
+    context: Arc<HttpContext>,
+}
+
+impl Router {
+    /// A router for a member.
+    #[must_use]
+    pub fn new(handle: Handle, grpc: Grpc, context: HttpContext) -> Self {
+        Self { handle, grpc: Arc::new(grpc), context: Arc::new(context) }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        if is_grpc(request.headers()) {
+            let reply = self.grpc.answer(request).await;
+            return reply.map(ReplyBody::Grpc);
+        }
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let reply = if path == "/v2" || path.starts_with("/v2/") {
+            v2http::respond(&self.handle, &self.context, parts, body).await
+        } else {
+            drop(body.boxed());
+            http::respond(&self.handle, &self.context, parts).await
+        };
+        reply.map(|body| ReplyBody::Whole(Full::new(body)))
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
