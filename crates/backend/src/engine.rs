@@ -44,6 +44,9 @@ pub trait Engine: Send {
     fn sizes(&self) -> Sizes;
 }
 
+/// Sees rows as key and value, ascending, until it breaks.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// A pinned state of the store; cheap to share, held as briefly as possible because it keeps pages
 /// from being reused.
 pub trait View: Send + Sync {
@@ -57,12 +60,7 @@ pub trait View: Send + Sync {
     ///
     /// # Errors
     /// Those of reading the file.
-    fn scan(
-        &self,
-        bucket: Bucket,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError>;
+    fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError>;
 
     /// Length in bytes of the database image that [`View::read_image`] serves.
     fn image_len(&self) -> u64;
@@ -112,12 +110,7 @@ impl View for BoltView {
         Ok(self.0.get(bucket.name(), key)?)
     }
 
-    fn scan(
-        &self,
-        bucket: Bucket,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         Ok(self.0.scan(bucket.name(), from, visit)?)
     }
 

@@ -1,14 +1,14 @@
 //! An engine in memory, for tests and simulation: commits are instantaneous and durable.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bolt::SortedBatch;
 use bytes::Bytes;
 use types::Bucket;
 
-use crate::engine::{Engine, EngineError, Sizes, View};
+use crate::engine::{Engine, EngineError, Sizes, View, Visit};
 
 type Table = BTreeMap<Bytes, Bytes>;
 
@@ -56,12 +56,7 @@ impl View for MemoryEngine {
         Ok(self.buckets.get(bucket.name()).and_then(|table| table.get(key).cloned()))
     }
 
-    fn scan(
-        &self,
-        bucket: Bucket,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         let Some(table) = self.buckets.get(bucket.name()) else { return Ok(()) };
         for (key, value) in table.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
             if visit(key, value).is_break() {

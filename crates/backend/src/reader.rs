@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use types::Bucket;
 
-use crate::engine::{EngineError, View};
+use crate::engine::{EngineError, View, Visit};
 use crate::overlay::{Overlay, Rows};
 
 /// A merged, read-only picture of overlay and view.
@@ -40,12 +40,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Those of the engine.
-    pub fn scan(
-        &self,
-        bucket: Bucket,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    pub fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         let mut changes = self.changes_from(bucket, from).into_iter().peekable();
         let mut stopped = false;
         self.view.scan(bucket, from, &mut |key, value| {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use apply::{Applied, Fault, Local, Machine, Settings, SnapshotBase};
 use backend::{Overlay, View};
@@ -180,6 +180,7 @@ impl ApplyThread {
         let mut done = Vec::with_capacity(entries.len().min(limits::APPLY_CHUNK_ENTRIES));
         {
             let published = &mut *self.shared.write();
+            published.machine.observe_time(unix_ns());
             let began = Instant::now();
             for entry in entries.iter().take(limits::APPLY_CHUNK_ENTRIES) {
                 if entry.entry_type != EntryType::Normal || began.elapsed() > CHUNK_TIME {
@@ -304,14 +305,12 @@ impl ApplyThread {
         let received = self.snaps.db_snapshot_path(meta.index);
         let order = ReplaceRequest { received, reply, resumed };
         self.shared.flush_signals(|signals| signals.replace = Some(order));
-        let view: Arc<dyn View> = match view.recv() {
-            Ok(Ok(view)) => view,
-            Ok(Err(error)) => {
+        let view: Arc<dyn View> = match self.shared.recv_or_stop(&view) {
+            Some(Ok(view)) => view,
+            Some(Err(error)) => {
                 return Err(ApplyError::Install(format!("open received database: {error}")));
             }
-            Err(mpsc::RecvError) => {
-                return Err(ApplyError::Install("flusher has stopped".to_owned()));
-            }
+            None => return Err(ApplyError::Install("flusher has stopped".to_owned())),
         };
         let v2 = v2store::Store::from_json(&snapshot.data)
             .map_err(|error| ApplyError::Install(format!("v2 tree of snapshot: {error}")))?;
@@ -348,6 +347,12 @@ impl ApplyThread {
             }
         }
     }
+}
+
+/// Wall clock for the `ttl` that v2 events show; it never decides what an entry does.
+fn unix_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn apply_one(

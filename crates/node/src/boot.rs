@@ -15,12 +15,15 @@ use bolt::BoltError;
 use consensus::{Driver, Recovered};
 use membership::Member;
 use proto::raftpb::{ConfState, HardState, Snapshot};
-use types::{Bucket, ClusterId, LogIndex, NodeId, Term};
+use types::{Bucket, ClusterId, LogIndex, NodeId, Op, Term};
 use wal::snap::SnapStore;
 use wal::{Metadata, Replay, Wal, WalError, WalSnapshot};
 
 use crate::options::Options;
 use crate::shared::ViewSource;
+
+/// Row of `etchV2Meta` that marks a directory founded by another etcd.
+const ADOPTED_KEY: &[u8] = b"adopted";
 
 /// What to do when the directory holds no log.
 #[derive(Clone, Debug)]
@@ -53,6 +56,9 @@ pub struct Booted {
     pub snapshot_index: LogIndex,
     /// Settings that the machine was restored with; used again for received snapshots.
     pub settings: Settings,
+    /// Whether the directory was founded by another etcd than ours: v2 is then on only if it holds
+    /// v2 keys (design.md 4).
+    pub adopted: bool,
 }
 
 /// Why a member cannot start from its files.
@@ -144,7 +150,41 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
     if let Some(founding) = founding.filter(|_| is_blank(&replay)) {
         append_founding_entries(&mut wal, &mut replay, founding)?;
     }
-    assemble(options, wal, replay, snapshot, snaps, engine)
+    let adoption = Adoption::look(engine.as_ref(), had_log)?;
+    let mut booted = assemble(options, wal, replay, snapshot, snaps, engine)?;
+    booted.adopted = adoption != Adoption::Ours;
+    if adoption == Adoption::New {
+        booted.restored.ops.push(Op::put(Bucket::V2Meta, ADOPTED_KEY, &b"1"[..]));
+    }
+    Ok(booted)
+}
+
+/// Where a directory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adoption {
+    /// We founded it, or joined with it.
+    Ours,
+    /// It is opened by us for the first time.
+    New,
+    /// It was once adopted.
+    Known,
+}
+
+impl Adoption {
+    fn look(engine: &dyn Engine, had_log: bool) -> Result<Self, BootError> {
+        let mut rows = 0;
+        let mut marked = false;
+        engine.view().scan(Bucket::V2Meta, b"", &mut |key, _| {
+            rows += 1;
+            marked |= key == ADOPTED_KEY;
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(match (marked, rows) {
+            (true, _) => Self::Known,
+            (false, 0) if had_log => Self::New,
+            (false, _) => Self::Ours,
+        })
+    }
 }
 
 fn open_engine(options: &Options) -> Result<Box<dyn Engine>, BootError> {
@@ -262,7 +302,18 @@ fn assemble(
         consistent_index: consistent,
     };
     let driver = Driver::new(driver_options(options, metadata.node_id), recovered)?;
-    Ok(Booted { metadata, wal, snaps, engine, machine, restored, driver, snapshot_index, settings })
+    Ok(Booted {
+        metadata,
+        wal,
+        snaps,
+        engine,
+        machine,
+        restored,
+        driver,
+        snapshot_index,
+        settings,
+        adopted: false,
+    })
 }
 
 fn driver_options(options: &Options, id: NodeId) -> consensus::Options {

@@ -130,7 +130,7 @@ impl Maker {
         self.snaps.save(snapshot)?;
         let (done, durable) = mpsc::sync_channel(1);
         self.wal.push(WalJob::Checkpoint { snapshot: wal_record(snapshot), done });
-        if durable.recv().is_err() {
+        if self.shared.recv_or_stop(&durable).is_none() {
             return Ok(());
         }
         tracing::info!(index, bytes = snapshot.data.len(), "saved snapshot to disk");

@@ -56,7 +56,7 @@ fn compact(shared: &Arc<Shared>, apply: &Arc<ApplyQueue>, at: i64) -> Result<(),
         if !rows.is_empty() {
             let (done, finished) = mpsc::sync_channel(1);
             apply.push(ApplyJob::CompactRows { rows, at, done });
-            if finished.recv().is_err() || shared.stop_reason().is_some() {
+            if shared.recv_or_stop(&finished).is_none() {
                 return Ok(());
             }
         }
@@ -78,7 +78,7 @@ fn wait_for_commit(shared: &Arc<Shared>) -> bool {
         let _ = done.send(());
     });
     shared.flush_signals(|signals| signals.captures.push(captured));
-    committed.recv().is_ok()
+    shared.recv_or_stop(&committed).is_some()
 }
 
 type Rows = Vec<(RevKey, bool, Bytes)>;

@@ -121,7 +121,10 @@ impl Flusher {
         self.flushed = LogIndex(0);
         self.fresh = true;
         drop(request.reply.send(result));
-        let _ = request.resumed.recv();
+        // Without the new state in place, a commit would write the old one into the new file.
+        if request.resumed.recv().is_err() {
+            self.engine = None;
+        }
     }
 
     fn open_replacement(&self, received: &std::path::Path) -> Result<BoltEngine, EngineError> {

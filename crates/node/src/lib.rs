@@ -32,4 +32,4 @@ pub use handle::{Handle, ProposeReply, Status, V2Outcome};
 pub use node::{Node, Start};
 pub use options::{Options, Paths, Timing};
 pub use peer_api::version_json;
-pub use shared::StopReason;
+pub use shared::{OverlayHistory, StopReason, ViewSource};

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use apply::Settings;
+use backend::Engine;
 use consensus::Input;
 use membership::Member;
 use prost::Message as _;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, RequestHeader};
 use transport::Transport;
-use types::NodeId;
+use types::{ClusterId, NodeId};
+use wal::Wal;
+use wal::snap::SnapStore;
 
 use crate::apply_thread::{ApplyJob, ApplyQueue, ApplyThread};
 use crate::boot::Booted;
@@ -28,6 +32,8 @@ use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
 use crate::wal_thread::{WalJob, WalQueue, WalThread};
 
+/// Every how many writes over the quota the alarm is proposed.
+const ALARM_EVERY: u64 = 64;
 /// How long a stopping leader waits for another member to take over.
 const TRANSFER_POLL: Duration = Duration::from_millis(10);
 
@@ -76,74 +82,36 @@ impl Node {
         let shared =
             Arc::new(Shared::new(metadata.node_id, machine, engine.view(), engine.sizes()));
         shared.write().overlay.extend(restored.ops);
-        let transport_options = transport::Options::new(
-            metadata.node_id,
-            metadata.cluster_id,
-            options.server_version.clone(),
-            options.timing.election_timeout(),
-            peer_urls,
-        );
-        let api = NodeApi::new(Arc::clone(&shared), snaps.clone(), &options);
-        let api = Arc::new(api);
-        let transport = Transport::start(transport_options, api.clone(), &runtime);
+        let handle =
+            connect(&shared, &options, metadata.cluster_id, peer_urls, snaps.clone(), &runtime);
         for peer in known.iter().chain(&peers).filter(|peer| peer.id != metadata.node_id) {
-            transport.add_peer(peer.id, &peer.peer_urls);
+            handle.transport().add_peer(peer.id, &peer.peer_urls);
         }
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let handle = Handle::new(Arc::new(Inner {
-            shared: Arc::clone(&shared),
-            cluster_id: metadata.cluster_id,
-            options: options.clone(),
-            ids: RequestIds::new(metadata.node_id, since_epoch),
-            pending: AtomicUsize::new(0),
-            transport: transport.clone(),
-            started: Instant::now(),
-        }));
-        api.attach(handle.clone());
-        let apply = Arc::new(ApplyQueue::new());
-        let wal_queue = Arc::new(WalQueue::default());
         let parts = Parts {
             shared: &shared,
             options: &options,
-            transport: &transport,
-            apply: &apply,
-            wal: &wal_queue,
+            handle: &handle,
+            apply: &Arc::new(ApplyQueue::new()),
+            wal: &Arc::new(WalQueue::default()),
         };
-        let mut threads = Vec::new();
-        let flusher = Flusher::new(
-            Arc::clone(&shared),
-            engine,
-            Arc::clone(&options.disk),
-            options.paths.db(),
-            options.no_sync,
-        );
-        threads.push(spawn("flusher", move || flusher.run())?);
-        threads.push(parts.spawn_wal(wal, snaps.clone())?);
         let (compactor, compactor_thread) =
-            Compactor::start(Arc::clone(&shared), Arc::clone(&apply))?;
-        threads.push(compactor_thread);
+            Compactor::start(Arc::clone(&shared), Arc::clone(parts.apply))?;
         if let Some(revision) = restored.resume_compaction {
             compactor.schedule(revision);
         }
         let checkpoints = parts.checkpoints(&snaps, booted.snapshot_index.0);
-        threads.push(spawn("apply", {
-            let thread = ApplyThread {
-                shared: Arc::clone(&shared),
-                queue: Arc::clone(&apply),
-                transport: transport.clone(),
-                snaps,
-                settings: booted.settings,
-                checkpoints,
-                compactor,
-                propose_alarm: no_space_alarm(handle.clone()),
-            };
-            move || thread.run()
-        })?);
-        threads.push(parts.spawn_raft(driver)?);
+        let threads = vec![
+            parts.spawn_flusher(engine)?,
+            parts.spawn_wal(wal, snaps.clone())?,
+            compactor_thread,
+            parts.spawn_apply(snaps, booted.settings, checkpoints, compactor)?,
+            parts.spawn_raft(driver)?,
+        ];
+        let (apply, wal) = (Arc::clone(parts.apply), Arc::clone(parts.wal));
         runtime.spawn(housekeeping::purge_files(Arc::clone(&shared), options));
         runtime.spawn(duties_task::run(handle.clone(), v2_enabled));
         runtime.spawn(duties_task::publish(handle.clone(), name, client_urls));
-        Ok(Self { handle, shared, apply, wal: wal_queue, threads })
+        Ok(Self { handle, shared, apply, wal, threads })
     }
 
     /// The handle for the edges.
@@ -205,21 +173,80 @@ impl Node {
     }
 }
 
+/// Starts the transport and ties it and the handle together.
+fn connect(
+    shared: &Arc<Shared>,
+    options: &Options,
+    cluster_id: ClusterId,
+    peer_urls: Vec<String>,
+    snaps: SnapStore,
+    runtime: &tokio::runtime::Handle,
+) -> Handle {
+    let transport_options = transport::Options::new(
+        shared.local,
+        cluster_id,
+        options.server_version.clone(),
+        options.timing.election_timeout(),
+        peer_urls,
+    );
+    let api = Arc::new(NodeApi::new(Arc::clone(shared), snaps, options));
+    let transport = Transport::start(transport_options, Arc::clone(&api) as _, runtime);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let handle = Handle::new(Arc::new(Inner {
+        shared: Arc::clone(shared),
+        cluster_id,
+        options: options.clone(),
+        ids: RequestIds::new(shared.local, since_epoch),
+        pending: AtomicUsize::new(0),
+        transport,
+        started: Instant::now(),
+    }));
+    api.attach(handle.clone());
+    handle
+}
+
 struct Parts<'a> {
     shared: &'a Arc<Shared>,
     options: &'a Options,
-    transport: &'a Transport,
+    handle: &'a Handle,
     apply: &'a Arc<ApplyQueue>,
     wal: &'a Arc<WalQueue>,
 }
 
 impl Parts<'_> {
-    fn spawn_wal(
+    fn spawn_flusher(&self, engine: Box<dyn Engine>) -> std::io::Result<JoinHandle<()>> {
+        let flusher = Flusher::new(
+            Arc::clone(self.shared),
+            engine,
+            Arc::clone(&self.options.disk),
+            self.options.paths.db(),
+            self.options.no_sync,
+        );
+        spawn("flusher", move || flusher.run())
+    }
+
+    fn spawn_apply(
         &self,
-        wal: wal::Wal,
-        snaps: wal::snap::SnapStore,
+        snaps: SnapStore,
+        settings: Settings,
+        checkpoints: Checkpoints,
+        compactor: Compactor,
     ) -> std::io::Result<JoinHandle<()>> {
-        let transport = self.transport.clone();
+        let thread = ApplyThread {
+            shared: Arc::clone(self.shared),
+            queue: Arc::clone(self.apply),
+            transport: self.handle.transport().clone(),
+            snaps,
+            settings,
+            checkpoints,
+            compactor,
+            propose_alarm: no_space_alarm(self.handle.clone()),
+        };
+        spawn("apply", move || thread.run())
+    }
+
+    fn spawn_wal(&self, wal: Wal, snaps: SnapStore) -> std::io::Result<JoinHandle<()>> {
+        let transport = self.handle.transport().clone();
         let thread = WalThread {
             shared: Arc::clone(self.shared),
             queue: Arc::clone(self.wal),
@@ -239,14 +266,14 @@ impl Parts<'_> {
             election_timeout: self.options.timing.election_timeout(),
             wal: Arc::clone(self.wal),
             apply: Arc::clone(self.apply),
-            transport: self.transport.clone(),
+            transport: self.handle.transport().clone(),
             pins: Pins::new(Mutex::default()),
             leaderless_since: None,
         };
         spawn("raft", move || thread.run())
     }
 
-    fn checkpoints(&self, snaps: &wal::snap::SnapStore, last: u64) -> Checkpoints {
+    fn checkpoints(&self, snaps: &SnapStore, last: u64) -> Checkpoints {
         Checkpoints {
             shared: Arc::clone(self.shared),
             wal: Arc::clone(self.wal),
@@ -263,7 +290,7 @@ impl Parts<'_> {
 fn no_space_alarm(handle: Handle) -> Box<dyn Fn() + Send> {
     let quiet = AtomicU64::new(0);
     Box::new(move || {
-        if quiet.fetch_add(1, Ordering::Relaxed) % 64 != 0 {
+        if !quiet.fetch_add(1, Ordering::Relaxed).is_multiple_of(ALARM_EVERY) {
             return;
         }
         tracing::warn!("alarm raised: database space exceeded");

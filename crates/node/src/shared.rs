@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::sync::{RwLockWriteGuard, atomic::AtomicU64, atomic::Ordering};
+use std::sync::{RwLockWriteGuard, atomic::AtomicU64, atomic::Ordering, mpsc};
+use std::time::Duration;
 
 use apply::Machine;
 use backend::{EngineError, Overlay, Reader, Sizes, View};
@@ -13,6 +14,9 @@ use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 
 use crate::inbox::Inbox;
 use crate::waiters::Waiters;
+
+/// How often a thread that waits for another looks whether the member has stopped.
+const STOP_POLL: Duration = Duration::from_millis(100);
 
 /// Why a member stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +149,20 @@ impl Shared {
         self.space_bell.notify_all();
     }
 
+    /// Receives from a thread of this member; `None` when it, or the member, has ended.
+    pub(crate) fn recv_or_stop<T>(&self, receiver: &mpsc::Receiver<T>) -> Option<T> {
+        loop {
+            match receiver.recv_timeout(STOP_POLL) {
+                Ok(value) => return Some(value),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) if self.stop_reason().is_some() => {
+                    return None;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.stop.borrow().clone()
     }
@@ -160,7 +178,7 @@ impl Shared {
     }
 
     /// Waits for orders, at most `limit`, and takes them.
-    pub(crate) fn take_flush_signals(&self, limit: std::time::Duration) -> FlushSignals {
+    pub(crate) fn take_flush_signals(&self, limit: Duration) -> FlushSignals {
         let mut signals = self.lock_flush();
         let quiet = |signals: &FlushSignals| {
             !signals.hurry
@@ -193,8 +211,7 @@ impl Shared {
             if signals.stop || !full(&self.read().overlay) {
                 return;
             }
-            let limit = std::time::Duration::from_millis(100);
-            drop(self.space_bell.wait_timeout(signals, limit));
+            drop(self.space_bell.wait_timeout(signals, STOP_POLL));
         }
     }
 
@@ -230,9 +247,11 @@ impl History for SharedHistory<'_> {
 }
 
 /// Values by revision for the apply thread, which holds the state.
-pub(crate) struct OverlayHistory<'a> {
-    pub(crate) overlay: &'a Overlay,
-    pub(crate) view: &'a Arc<dyn View>,
+pub struct OverlayHistory<'a> {
+    /// Changes that the view does not hold yet.
+    pub overlay: &'a Overlay,
+    /// Taken no earlier than the overlay was looked at.
+    pub view: &'a Arc<dyn View>,
 }
 
 impl History for OverlayHistory<'_> {
@@ -261,7 +280,7 @@ impl History for OverlayHistory<'_> {
 }
 
 /// Rows of a view as the source that a machine is restored from.
-pub(crate) struct ViewSource<'a>(pub(crate) &'a dyn View);
+pub struct ViewSource<'a>(pub &'a dyn View);
 
 impl apply::Source for ViewSource<'_> {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Bytes>, HistoryFault> {

@@ -62,7 +62,7 @@ async fn serve(config: Config) -> Result<Exit, StartError> {
     let clients: Vec<Bound> = bind_all(&config.listen_client_urls, "client")?;
     let options = options_of(&config);
     let (booted, peer_members) = open(&config, &options).await?;
-    let v2_enabled = config.enable_v2.unwrap_or(true);
+    let v2_default = V2Default { flag: config.enable_v2, adopted: booted.adopted };
     let known = booted.machine.membership().members.len().max(peer_members.len());
     let node = Node::start(Start {
         options: options.clone(),
@@ -71,7 +71,7 @@ async fn serve(config: Config) -> Result<Exit, StartError> {
         peer_urls: texts(&config.initial_advertise_peer_urls),
         name: config.name.clone(),
         client_urls: texts(&config.advertise_client_urls),
-        v2_enabled,
+        v2_enabled: v2_default.flag.unwrap_or(!v2_default.adopted),
         runtime: tokio::runtime::Handle::current(),
     });
     let node = node.map_err(|source| StartError::System { operation: "start threads", source })?;
@@ -84,17 +84,38 @@ async fn serve(config: Config) -> Result<Exit, StartError> {
         tokio::spawn(async move { transport.serve(listener, std::future::pending()).await });
     }
     tokio::spawn(advance_ticks(handle.clone(), known));
-    let ended = serve_clients(&config, &options, &handle, clients, v2_enabled).await?;
+    let ended = serve_clients(&config, &options, &handle, clients, v2_default).await?;
     let (exit, served) = ended;
     if let Some(served) = served {
         served.stop(options.timing.request_timeout()).await;
     }
     let reason = node.stop().await;
-    Ok(exit.unwrap_or_else(|| match reason {
+    Ok(exit.unwrap_or(match reason {
         StopReason::Removed => Exit::Removed,
         StopReason::Fault(text) => Exit::Fault(text),
         StopReason::Requested => Exit::Signal(Signal::SIGTERM as i32),
     }))
+}
+
+/// What decides whether v2 is served.
+#[derive(Clone, Copy, Debug)]
+struct V2Default {
+    flag: Option<bool>,
+    adopted: bool,
+}
+
+impl V2Default {
+    /// The flag; without it, on for a directory of our own and, for one that was adopted, if it
+    /// holds v2 keys. Asked once the log has been replayed.
+    fn decide(self, handle: &Handle) -> bool {
+        let has_keys = || {
+            handle.with_machine(|machine| {
+                let root = machine.v2().get("/1", false, false);
+                root.is_ok_and(|event| event.node.nodes.is_some_and(|nodes| !nodes.is_empty()))
+            })
+        };
+        self.flag.unwrap_or_else(|| !self.adopted || has_keys())
+    }
 }
 
 type Ended = (Option<Exit>, Option<Clients>);
@@ -105,7 +126,7 @@ async fn serve_clients(
     options: &Options,
     handle: &Handle,
     listeners: Vec<Bound>,
-    v2_enabled: bool,
+    v2_default: V2Default,
 ) -> Result<Ended, StartError> {
     let signal = shutdown::requested();
     tokio::pin!(signal);
@@ -115,7 +136,7 @@ async fn serve_clients(
         _ = handle.stopped() => return Ok((None, None)),
     }
     let grpc = Grpc::new(handle, &grpc_options(config, options));
-    let context = HttpContext::new(handle, v2_enabled);
+    let context = HttpContext::new(handle, v2_default.decide(handle));
     let router = Router::new(handle.clone(), grpc, context);
     let system = |source| StartError::System { operation: "serve clients", source };
     let clients = Clients::start(&router, Limits::default()).map_err(system)?;
