@@ -81,6 +81,24 @@ impl Cluster {
         self.members = self.specs.iter().map(Spec::spawn).collect();
     }
 
+    /// Ends all members, empties their data directories and starts them as `program`, on the same
+    /// addresses: so both clusters have the same IDs. Waits until all are healthy.
+    #[track_caller]
+    pub fn start_over(&mut self, program: Program) {
+        self.members.clear();
+        for spec in &mut self.specs {
+            *spec = spec.clone().program(program);
+            let data_dir = spec.data_dir();
+            if data_dir.exists() {
+                std::fs::remove_dir_all(data_dir).expect("remove data directory");
+            }
+        }
+        self.spawn_all();
+        for member in &mut self.members {
+            member.wait_ready(START_PATIENCE);
+        }
+    }
+
     /// Directory that holds data directories and logs.
     #[must_use]
     pub fn directory(&self) -> &TempDir {

@@ -1,0 +1,125 @@
+//! Takes out of an answer what may differ between two clusters.
+
+use e2e::etcdctl::Finished;
+
+/// Text before a number that may differ.
+const NUMBERS: &[&str] = &[
+    "\"raft_term\":",
+    "\"raftTerm\":",
+    "\"raftIndex\":",
+    "\"raftAppliedIndex\":",
+    "\"dbSize\":",
+    "\"dbSizeInUse\":",
+    "\"RaftTerm\" : ",
+    "\"RaftIndex\" : ",
+    "\"RaftAppliedIndex\" : ",
+    "\"DBSize\" : ",
+    "\"modifiedIndex\":",
+    "\"createdIndex\":",
+    "\"attempt\":",
+    "Created-Index: ",
+    "Modified-Index: ",
+    "Index: ",
+    "[",
+];
+/// Text before a quoted text that may differ.
+const TEXTS: &[&str] = &["\"ts\":", "\"target\":", "\"version\":", "\"took\":", "\"Version\" : "];
+
+/// Replaces what may differ by a mark.
+pub(super) fn normalise(words: &[String], finished: Finished, added: &[String]) -> Finished {
+    let Finished { exit, stdout, stderr } = finished;
+    let clean = |text: String| {
+        let mut text = after(text, NUMBERS, |letter| letter.is_ascii_digit());
+        for added in added {
+            // Texts pad IDs to 16 digits.
+            text = text.replace(&format!("{added:>16}"), "<added>").replace(added, "<added>");
+        }
+        text = quoted_after(text, TEXTS);
+        text = after(text, &["took = ", "\"Took\" : "], |letter| !letter.is_whitespace());
+        text = after(text, &["isLeader="], char::is_alphabetic);
+        by_command(&words.join(" "), text)
+    };
+    Finished { exit, stdout: clean(stdout), stderr: clean(stderr) }
+}
+
+fn by_command(words: &str, text: String) -> String {
+    if words.contains("endpoint status") && !words.contains("json") && !words.contains("fields") {
+        return columns(&text, &[2, 3, 4, 6, 7, 8]);
+    }
+    if words.contains("endpoint status") {
+        return after(text, &["\"leader\":", "\"Leader\" : "], |letter| letter.is_ascii_digit());
+    }
+    if words.contains("table endpoint health") {
+        return columns(&text, &[2]);
+    }
+    let is_unordered = words.contains("endpoint health")
+        || words.contains("member list")
+        || words.starts_with("ls") && !words.contains("--sort");
+    if is_unordered {
+        return sorted_lines(&text);
+    }
+    if words.contains("member") {
+        return text.lines().map(sorted_cluster).collect::<Vec<_>>().join("\n");
+    }
+    text
+}
+
+/// Replaces what follows each of `keys` as long as it `belongs`.
+fn after(text: String, keys: &[&str], belongs: impl Fn(char) -> bool) -> String {
+    keys.iter().fold(text, |text, key| {
+        let mut parts = text.split(key);
+        let mut clean = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let rest = part.trim_start_matches(&belongs);
+            clean.push_str(key);
+            clean.push_str(if rest.len() < part.len() { "#" } else { "" });
+            clean.push_str(rest);
+        }
+        clean
+    })
+}
+
+fn quoted_after(text: String, keys: &[&str]) -> String {
+    keys.iter().fold(text, |text, key| {
+        let key = format!("{key}\"");
+        after(text, &[&key], |letter| letter != '"')
+    })
+}
+
+/// Marks columns of lines separated by commas or by the bars of a table, whose widths may differ.
+fn columns(text: &str, marked: &[usize]) -> String {
+    let is_rule = |line: &str| line.starts_with("+-");
+    let line = |line: &str| {
+        let (separator, first) = if line.starts_with('|') { ('|', 1) } else { (',', 0) };
+        let fields = line.split(separator).enumerate().map(|(number, field)| {
+            let is_marked = number >= first && marked.contains(&(number - first));
+            if is_marked
+                && field.chars().any(|letter| letter.is_ascii_digit() || field.contains("e"))
+            {
+                "#"
+            } else {
+                field.trim()
+            }
+        });
+        fields.collect::<Vec<_>>().join(&separator.to_string())
+    };
+    text.lines().filter(|text| !is_rule(text)).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn sorted_lines(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// The order of members depends on their IDs, and one of them is new.
+fn sorted_cluster(line: &str) -> String {
+    match line.split_once("ETCD_INITIAL_CLUSTER=") {
+        Some((before, cluster)) => {
+            let mut members: Vec<&str> = cluster.trim_matches('"').split(',').collect();
+            members.sort_unstable();
+            format!("{before}ETCD_INITIAL_CLUSTER={}", members.join(","))
+        }
+        None => line.to_owned(),
+    }
+}
