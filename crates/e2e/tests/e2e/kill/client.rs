@@ -1,0 +1,133 @@
+//! One member as a gRPC client sees it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message as _;
+use proto::etcdserverpb::cluster_client::ClusterClient;
+use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{
+    HashKvRequest, MemberAddRequest, MemberListRequest, MemberRemoveRequest, PutRequest,
+    RangeRequest, StatusRequest, StatusResponse,
+};
+use proto::mvccpb::KeyValue;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a client waits for a reply: longer than a member does for the outcome of a request.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
+/// How long connecting may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// Keys per page when all are read.
+const PAGE_KEYS: i64 = 5000;
+
+/// A client of one member, on a connection of its own that is made again when it breaks.
+#[derive(Clone)]
+pub(super) struct Client {
+    channel: Channel,
+}
+
+/// A key as a member has it.
+pub(super) struct Row {
+    pub(super) value: bytes::Bytes,
+    pub(super) mod_revision: i64,
+}
+
+impl Client {
+    pub(super) fn new(endpoint: &str) -> Self {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned())
+            .expect("a URL")
+            .timeout(CLIENT_PATIENCE)
+            .connect_timeout(CONNECT_PATIENCE);
+        Self { channel: endpoint.connect_lazy() }
+    }
+
+    /// Puts `key` with itself as value; returns the revision.
+    pub(super) async fn put(&self, key: &str) -> Result<i64, tonic::Status> {
+        let key = bytes::Bytes::copy_from_slice(key.as_bytes());
+        let request = PutRequest { key: key.clone(), value: key, ..PutRequest::default() };
+        let reply = self.kv().put(request).await?.into_inner();
+        Ok(reply.header.map_or(0, |header| header.revision))
+    }
+
+    /// Waits until the member has everything that was acknowledged before; returns its revision.
+    pub(super) async fn linearize(&self) -> Result<i64, tonic::Status> {
+        let request = RangeRequest { key: "none".into(), ..RangeRequest::default() };
+        let reply = self.kv().range(request).await?.into_inner();
+        Ok(reply.header.map_or(0, |header| header.revision))
+    }
+
+    /// All keys `prefix/...` as this member alone has them at a revision.
+    pub(super) async fn rows(
+        &self,
+        prefix: &str,
+        revision: i64,
+    ) -> Result<BTreeMap<String, Row>, tonic::Status> {
+        let mut rows = BTreeMap::new();
+        let mut from = format!("{prefix}/");
+        loop {
+            let request = RangeRequest {
+                key: from.into(),
+                range_end: format!("{prefix}0").into(),
+                limit: PAGE_KEYS,
+                revision,
+                serializable: true,
+                ..RangeRequest::default()
+            };
+            let reply = self.kv().range(request).await?.into_inner();
+            for stored in reply.kvs {
+                let kv = KeyValue::decode(stored.0)
+                    .map_err(|error| tonic::Status::data_loss(error.to_string()))?;
+                let row = Row { value: kv.value, mod_revision: kv.mod_revision };
+                rows.insert(String::from_utf8_lossy(&kv.key).into_owned(), row);
+            }
+            match rows.last_key_value() {
+                Some((last, _)) if reply.more => from = format!("{last}\0"),
+                _ => return Ok(rows),
+            }
+        }
+    }
+
+    pub(super) async fn status(&self) -> Result<StatusResponse, tonic::Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        Ok(maintenance.status(StatusRequest {}).await?.into_inner())
+    }
+
+    pub(super) async fn hash_kv(&self, revision: i64) -> Result<u32, tonic::Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        Ok(maintenance.hash_kv(HashKvRequest { revision }).await?.into_inner().hash)
+    }
+
+    /// ID of the member that has this peer URL.
+    pub(super) async fn member_with(&self, peer_url: &str) -> Result<u64, tonic::Status> {
+        let request = MemberListRequest { linearizable: true };
+        let members = self.cluster().member_list(request).await?.into_inner().members;
+        let found =
+            members.iter().find(|member| member.peer_urls.iter().any(|url| url == peer_url));
+        found.map(|member| member.id).ok_or_else(|| tonic::Status::not_found("no such member"))
+    }
+
+    pub(super) async fn remove_member(&self, id: u64) -> Result<(), tonic::Status> {
+        self.cluster().member_remove(MemberRemoveRequest { id }).await.map(drop)
+    }
+
+    pub(super) async fn add_member(&self, peer_url: &str) -> Result<u64, tonic::Status> {
+        let request =
+            MemberAddRequest { peer_urls: vec![peer_url.to_owned()], ..Default::default() };
+        let reply = self.cluster().member_add(request).await?.into_inner();
+        Ok(reply.member.map_or(0, |member| member.id))
+    }
+
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone())
+    }
+
+    fn cluster(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone())
+    }
+}
+
+/// The member that sent this.
+pub(super) fn member_id(status: &StatusResponse) -> u64 {
+    status.header.as_ref().map_or(0, |header| header.member_id)
+}
