@@ -23,18 +23,29 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes read at a time while the authority is being looked at.
 const MENDED_READ_BYTES: usize = 4096;
 
+/// Bytes read at a time of a first HTTP/1.1 head.
+const HEAD_READ_BYTES: usize = 1024;
+/// A first head longer than this is handed on unfinished.
+const HEAD_MAX_BYTES: usize = 64 * 1024;
+
 /// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Time for the first bytes, whole HTTP/2 preface or whole HTTP/1.1 head included.
+    /// Time for the first bytes: the HTTP/2 preface, or the first HTTP/1.1 head.
     pub first_bytes: Duration,
+    /// Time for each later HTTP/1.1 head, the idle time before it included.
+    pub idle: Duration,
     /// Streams at one time, `--max-concurrent-streams`.
     pub streams: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { first_bytes: Duration::from_secs(10), streams: u32::MAX }
+        Self {
+            first_bytes: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            streams: u32::MAX,
+        }
     }
 }
 
@@ -47,7 +58,10 @@ pub async fn serve_connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let first = tokio::time::timeout(limits.first_bytes, first_bytes(&mut stream)).await;
+    let first = tokio::select! {
+        first = tokio::time::timeout(limits.first_bytes, first_bytes(&mut stream)) => first,
+        () = told_to_stop(&mut stop) => return,
+    };
     let Ok(Ok(first)) = first else { return };
     let stream = Replayed::new(first, stream);
     let service = service_fn(move |request| {
@@ -58,7 +72,7 @@ pub async fn serve_connection<S>(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.first_bytes)
+        .header_read_timeout(limits.idle)
         .title_case_headers(true);
     builder
         .http2()
@@ -87,19 +101,31 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// Reads until the HTTP version is certain: a half-sent preface would otherwise be held for ever.
+/// Reads until the HTTP version is certain and, for HTTP/1.1, the first head is whole: what is sent
+/// by halves would otherwise be held for ever.
 async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let mut first = Vec::with_capacity(PREFACE.len());
-    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let mut byte = [0; PREFACE.len()];
-        let room = PREFACE.len() - first.len();
-        let got = stream.read(&mut byte[..room]).await?;
+    loop {
+        let room = match PREFACE.len().checked_sub(first.len()) {
+            Some(room) if PREFACE.starts_with(&first) => room,
+            _ => HEAD_READ_BYTES,
+        };
+        if room == 0 || (room == HEAD_READ_BYTES && head_is_whole(&first)) {
+            return Ok(first);
+        }
+        let before = first.len();
+        first.resize(before + room, 0);
+        let got = stream.read(&mut first[before..]).await?;
+        first.truncate(before + got);
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        first.extend_from_slice(&byte[..got]);
     }
-    Ok(first)
+}
+
+/// Whether a first head can be left to hyper, which also refuses one that is too long.
+fn head_is_whole(bytes: &[u8]) -> bool {
+    bytes.len() >= HEAD_MAX_BYTES || bytes.windows(4).any(|window| window == b"\r\n\r\n")
 }
 
 /// A stream with bytes that were read from it put back in front, and without vectored writes: h2
@@ -183,7 +209,9 @@ mod tests {
 
     #[tokio::test]
     async fn reads_no_further_than_needed_to_tell_the_version() {
-        assert!(first_of(b"GET / HTTP/1.1\r\n\r\n").await.unwrap().starts_with(b"GET"));
+        assert_eq!(first_of(b"GET / HTTP/1.1\r\n\r\n").await.unwrap().len(), 18);
+        assert_eq!(first_of(b"P / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap().len(), 25);
+        assert!(first_of(b"GET / HTTP/1.1\r\nHost").await.is_err());
         let mut whole = PREFACE.to_vec();
         whole.extend_from_slice(b"frames");
         assert_eq!(first_of(&whole).await.unwrap(), PREFACE);

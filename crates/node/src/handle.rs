@@ -27,6 +27,9 @@ use crate::waiters::Outcome;
 /// Proposals that may wait at one time, for a leader or for their outcome; further ones are refused
 /// with `too many requests`.
 const PROPOSALS_PENDING_MAX: usize = 20_000;
+/// Largest v2 request: a form of the largest size, and what its entry adds. `--max-request-bytes`
+/// does not apply to v2, as in etcd.
+const V2_REQUEST_MAX_BYTES: u64 = limits::V2_FORM_MAX_BYTES as u64 + 64 * 1024;
 /// Pause before a proposal is tried again that raft certainly did not take.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -159,7 +162,7 @@ impl Handle {
         mut request: InternalRaftRequest,
     ) -> Result<ProposeReply, EtcdError> {
         let outcome = self
-            .submit(|id| {
+            .submit(self.inner.options.max_request_bytes, |id| {
                 request.header = Some(RequestHeader { id: id.0, ..RequestHeader::default() });
                 Bytes::from(request.encode_to_vec())
             })
@@ -177,7 +180,7 @@ impl Handle {
     /// Why its outcome is unknown; errors of the v2 store are in the outcome.
     pub async fn propose_v2(&self, mut request: V2Request) -> Result<V2Outcome, EtcdError> {
         let outcome = self
-            .submit(|id| {
+            .submit(V2_REQUEST_MAX_BYTES, |id| {
                 request.id = id.0;
                 request.encode()
             })
@@ -432,7 +435,11 @@ impl Handle {
     }
 
     /// Proposes until raft takes it: what raft refused is certainly not in the log.
-    async fn submit(&self, make: impl FnOnce(RequestId) -> Bytes) -> Result<Outcome, EtcdError> {
+    async fn submit(
+        &self,
+        size_max: u64,
+        make: impl FnOnce(RequestId) -> Bytes,
+    ) -> Result<Outcome, EtcdError> {
         let inner = &*self.inner;
         let lag = inner.shared.committed().0.saturating_sub(inner.shared.applied().0);
         if lag > limits::APPLIED_LAG_MAX {
@@ -441,7 +448,7 @@ impl Handle {
         let _pending = Pending::enter(&inner.pending)?;
         let id = inner.ids.next();
         let data = make(id);
-        if data.len() as u64 > inner.options.max_request_bytes {
+        if data.len() as u64 > size_max {
             return Err(EtcdError::RequestTooLarge);
         }
         let deadline = self.deadline();

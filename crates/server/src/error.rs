@@ -6,14 +6,14 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listen address cannot be bound.
-    #[error("listen {network} {address}: {}", bind_text(source))]
+    #[error("listen {network} {address}: {}", bind_text(error))]
     Listen {
         /// `tcp` or `unix`.
         network: &'static str,
         /// The address as given.
         address: String,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said; part of the text, so not a source that would repeat it.
+        error: io::Error,
     },
     /// The initial cluster does not fit this member.
     #[error(transparent)]

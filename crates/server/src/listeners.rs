@@ -20,7 +20,7 @@ pub(crate) enum Bound {
 /// Binds one URL; the accept loop decides where its connections go.
 pub(crate) fn bind(url: &EndpointUrl) -> Result<Bound, StartError> {
     let network = if url.scheme().is_unix() { "unix" } else { "tcp" };
-    let failed = |source| StartError::Listen { network, address: url.address().to_owned(), source };
+    let failed = |error| StartError::Listen { network, address: url.address().to_owned(), error };
     if url.scheme().is_unix() {
         return bind_unix(url.socket_path()).map(Bound::Unix).map_err(failed);
     }
