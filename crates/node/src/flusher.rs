@@ -39,6 +39,9 @@ pub(crate) struct Flusher {
     flushed: LogIndex,
     /// Whether the file may lack buckets: the next commit creates them all.
     fresh: bool,
+    /// Captures asked for while entries are being replayed: the parts of the state then stand at
+    /// different positions.
+    deferred: Vec<CaptureRequest>,
 }
 
 impl Flusher {
@@ -49,7 +52,16 @@ impl Flusher {
         db: PathBuf,
         no_sync: bool,
     ) -> Self {
-        Self { shared, engine: Some(engine), disk, db, no_sync, flushed: LogIndex(0), fresh: true }
+        Self {
+            shared,
+            engine: Some(engine),
+            disk,
+            db,
+            no_sync,
+            flushed: LogIndex(0),
+            fresh: true,
+            deferred: Vec::new(),
+        }
     }
 
     /// Commits until the member stops, once more then.
@@ -73,18 +85,20 @@ impl Flusher {
     /// One commit, on an entry boundary: raft hands out only entries that the local log has synced,
     /// so the file never gets ahead of the log.
     fn flush(&mut self, captures: Vec<CaptureRequest>) -> Result<(), EngineError> {
+        self.deferred.extend(captures);
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
         let (rows, frozen) = {
             let mut published = self.shared.write();
             let applied = published.machine.consistent_index();
+            let wanted = !self.deferred.is_empty() && !published.machine.is_replaying();
             let idle = published.overlay.active().ops() == 0 && applied == self.flushed;
-            if idle && captures.is_empty() && !self.fresh {
+            if idle && !wanted && !self.fresh {
                 return Ok(());
             }
             self.flushed = applied;
             let meta = published.machine.meta_ops();
             published.overlay.extend(meta);
-            let frozen = if captures.is_empty() { None } else { published.machine.freeze() };
+            let frozen = if wanted { published.machine.freeze() } else { None };
             (published.overlay.begin_flush(), frozen)
         };
         let batch = if self.fresh { rows.to_first_batch() } else { rows.to_batch() };
@@ -98,13 +112,9 @@ impl Flusher {
             published.machine.set_storage_bytes(engine.sizes().total_bytes);
         }
         self.shared.flushed();
-        match frozen {
-            Some(frozen) => {
-                let capture = Capture { frozen, view };
-                captures.into_iter().for_each(|done| done(capture.clone()));
-            }
-            // Entries are being replayed: the parts of the state stand at different positions.
-            None => self.shared.flush_signals(|signals| signals.captures.extend(captures)),
+        if let Some(frozen) = frozen {
+            let capture = Capture { frozen, view };
+            self.deferred.drain(..).for_each(|done| done(capture.clone()));
         }
         Ok(())
     }
