@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::workspace;
+
 const FILES: &[&str] = &[
     "auth.proto",
     "lease.proto",
@@ -53,8 +55,4 @@ fn generate_into(out: &Path) -> Result<()> {
 
 fn generated_dir() -> PathBuf {
     workspace().join("crates/proto/src/generated")
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }

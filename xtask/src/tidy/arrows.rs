@@ -144,7 +144,7 @@ fn foreign(package: &Package, kind: Kind) -> impl Iterator<Item = String> {
     let names = package
         .dependencies
         .iter()
-        .filter(|dependency| !dependency.is_ours && !dependency.is_dev && kind == Kind::Core);
+        .filter(move |dependency| !dependency.is_ours && !dependency.is_dev && kind == Kind::Core);
     names
         .map(|dependency| dependency.name.as_str())
         .filter(|name| !CORE_ALLOWED.contains(name) && !extra.contains(name))

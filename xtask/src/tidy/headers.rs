@@ -19,6 +19,10 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
 }
 
 fn header(file: &SourceFile) -> Option<Finding> {
+    // `foo/tests.rs` is about `foo`, which says what that is.
+    if file.path.ends_with("/tests.rs") {
+        return None;
+    }
     let header: Vec<&str> =
         file.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
     if header.first().is_none_or(|sentence| sentence.is_empty()) {
@@ -69,9 +73,10 @@ fn parents(path: &str) -> Option<Vec<String>> {
     if name == "mod.rs" {
         (folder, name) = folder.rsplit_once('/')?;
     }
-    let is_target = ["tests", "examples", "benches", "bin"]
+    let is_target = ["tests", "examples", "benches", "src/bin"]
         .iter()
-        .any(|kind| folder.ends_with(&format!("/{kind}")) && !folder.contains("/src/"));
+        .any(|kind| folder.ends_with(&format!("/{kind}")))
+        && !folder.trim_end_matches("/src/bin").contains("/src/");
     if matches!(name, "lib.rs" | "main.rs" | "build.rs") || is_target {
         return None;
     }

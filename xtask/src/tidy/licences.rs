@@ -23,8 +23,22 @@ const ALLOWED: &[&str] = &[
 ];
 /// The only source besides this repository.
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
-/// Packages that are there in several versions, with who keeps the old one.
-const DUPLICATES: &[(&str, &str)] = &[];
+/// Packages that are there in several versions, with who keeps the second one.
+const DUPLICATES: &[(&str, &str)] = &[
+    ("bitflags", "protobuf-build of raft's build script"),
+    ("cpufeatures", "chacha20 of proptest's rand"),
+    ("getrandom", "raft's rand, tempfile of prost-build"),
+    ("hashbrown", "petgraph of prost-build"),
+    ("logos", "protox-parse beside prost-reflect"),
+    ("logos-codegen", "logos"),
+    ("logos-derive", "logos"),
+    ("rand", "raft, and proptest"),
+    ("rand_chacha", "rand"),
+    ("rand_core", "rand"),
+    ("syn", "procedural macros: raft's getset, logos"),
+    ("thiserror", "raft"),
+    ("thiserror-impl", "thiserror"),
+];
 
 /// Checks every package that comes from outside.
 pub(super) fn check(metadata: &Metadata, files: &[SourceFile]) -> Vec<Finding> {
