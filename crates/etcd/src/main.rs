@@ -3,6 +3,8 @@
 //! Owns:       standard streams and the exit code of the process.
 //! Uses:       `config` for the settings, `server` for everything else.
 //! Never:      decides anything about the data or the cluster.
+//! Invariants: settings are whole and checked before anything is opened; a server that had started
+//!             ends by the signal that stopped it.
 //! Source:     reference/server-config.md 1 and 11.
 
 mod logging;
