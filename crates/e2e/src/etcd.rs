@@ -65,6 +65,12 @@ impl Spec {
         self
     }
 
+    /// Whether it describes a server of this program.
+    #[must_use]
+    pub fn runs(&self, program: Program) -> bool {
+        self.program == program
+    }
+
     /// Chooses between flags and environment.
     #[must_use]
     pub fn style(mut self, style: StartStyle) -> Self {
