@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Program, wait};
+use e2e::{Cluster, Program, Spec, wait};
 
 mod client;
 mod probe;
@@ -30,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CAUGHT_UP_ENTRIES: u64 = 200;
 /// Writes between a member's return and the next kill.
 const WRITES_BETWEEN: i64 = 300;
+/// Writes that a member misses which then needs a snapshot.
+const WRITES_FOR_SNAPSHOT: i64 = 1200;
+/// Moments after a start at which the member is killed again.
+const EARLY_KILLS_MS: [u64; 14] = [5, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 250, 300, 400];
 /// Entries between two raft snapshots, and entries kept behind one: few, so that members that were
 /// down come back now by log and now by snapshot.
 const SNAPSHOT_COUNT: &str = "500";
@@ -55,6 +59,9 @@ fn acknowledged_writes_survive_forty_kills() {
         let gap = run.kill(victim);
         println!("kill {number} m{victim}, leader m{leader}: {gap}");
         (if kill_leader { &mut gaps.0 } else { &mut gaps.1 }).push(gap);
+        if number % 4 < 2 {
+            run.wait_written(WRITES_FOR_SNAPSHOT);
+        }
         run.cluster.member_mut(victim).restart();
         run.wait_caught_up();
         run.wait_written(WRITES_BETWEEN);
@@ -66,6 +73,27 @@ fn acknowledged_writes_survive_forty_kills() {
     check_gaps("any member", &mut gaps.1, 6, 6);
     written.check_never_timed_out();
     run.replace_member(written);
+}
+
+#[test]
+fn members_come_back_from_kills_at_any_moment() {
+    let mut run = Run::start();
+    let writers = run.write("a");
+    for _ in 0..3 {
+        run.wait_written(WRITES_BETWEEN);
+        run.cluster.members_mut().iter_mut().for_each(e2e::Etcd::kill9);
+        run.spawn_all();
+        run.wait_caught_up();
+    }
+    run.cluster.member_mut(0).kill9();
+    run.wait_written(WRITES_FOR_SNAPSHOT);
+    run.kill_early(0, run.cluster.member(0).spec().clone());
+    let spec = run.empty_member(1);
+    run.wait_written(WRITES_FOR_SNAPSHOT);
+    run.kill_early(1, spec);
+    let written = run.runtime.block_on(writers.stop());
+    println!("writers: {written}");
+    run.check_state(&[&written]);
 }
 
 impl Run {
@@ -159,6 +187,37 @@ impl Run {
         assert!(hashes.values().all(|hash| *hash == hashes[&0]), "{hashes:x?}");
     }
 
+    /// Kills a member, takes its data away and gives it a new ID; returns how to start it.
+    fn empty_member(&mut self, victim: usize) -> Spec {
+        self.cluster.member_mut(victim).kill9();
+        let spec = self.cluster.member(victim).spec().clone();
+        std::fs::remove_dir_all(spec.data_dir()).expect("remove the data directory");
+        let (old, new) = self.exchange_ids(victim);
+        println!("m{victim} was {old:x} and becomes {new:x}");
+        assert_ne!(old, new, "the new member has an ID of its own");
+        spec.set("initial-cluster-state", "existing")
+    }
+
+    /// Starts a dead member and kills it so long after, again and again; at last it stays.
+    fn kill_early(&mut self, victim: usize, spec: Spec) {
+        for delay in EARLY_KILLS_MS {
+            let mut started = spec.spawn();
+            std::thread::sleep(Duration::from_millis(delay));
+            assert_eq!(started.exit(), None, "m{victim} ended before {delay} ms");
+            started.kill9();
+        }
+        let begun = Instant::now();
+        *self.cluster.member_mut(victim) = spec.start();
+        self.wait_caught_up();
+        println!("m{victim} is back after {:?}", begun.elapsed());
+    }
+
+    fn spawn_all(&mut self) {
+        for member in self.cluster.members_mut() {
+            *member = member.spec().clone().spawn();
+        }
+    }
+
     /// Removes a dead member and adds it again; returns its old and its new ID. Both are refused as
     /// long as the survivors have not known each other for five seconds, or take the dead one for
     /// alive.
@@ -179,21 +238,15 @@ impl Run {
     fn replace_member(mut self, before: Written) {
         let writers = self.write("b");
         let victim = self.any_member();
-        self.cluster.member_mut(victim).kill9();
-        let spec = self.cluster.member(victim).spec().clone();
-        std::fs::remove_dir_all(spec.data_dir()).expect("remove the data directory");
-        let (old, new) = self.exchange_ids(victim);
-        assert_ne!(old, new, "the new member has an ID of its own");
+        let spec = self.empty_member(victim);
         let joined = Instant::now();
-        *self.cluster.member_mut(victim) = spec.set("initial-cluster-state", "existing").start();
+        *self.cluster.member_mut(victim) = spec.start();
         self.wait_caught_up();
-        println!("m{victim} replaced: {old:x} by {new:x}, caught up after {:?}", joined.elapsed());
+        println!("m{victim} caught up after {:?}", joined.elapsed());
         self.cluster.member(victim).wait_log("installing snapshot", Duration::ZERO);
         let written = self.runtime.block_on(writers.stop());
         println!("writers: {written}");
         written.check_never_timed_out();
-        let told = self.told().expect("all members answer");
-        assert_eq!(client::member_id(&told[victim]), new);
         self.check_state(&[&before, &written]);
     }
 }

@@ -57,6 +57,12 @@ impl Client {
         Ok(reply.header.map_or(0, |header| header.revision))
     }
 
+    /// Whether the key is there, by a linearizable read.
+    pub(super) async fn has(&self, key: &str) -> Result<bool, tonic::Status> {
+        let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+        Ok(self.kv().range(request).await?.into_inner().count == 1)
+    }
+
     /// All keys `prefix/...` as this member alone has them at a revision.
     pub(super) async fn rows(
         &self,

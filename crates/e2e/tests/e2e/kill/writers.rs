@@ -14,6 +14,8 @@ use super::client::{Client, Row};
 const WRITERS: usize = 50;
 /// Pause of a client between two writes; keeps the load to what two cores bear.
 const THINK: Duration = Duration::from_millis(100);
+/// Of so many acknowledged writes one is read back at once through another member.
+const READ_EVERY: usize = 4;
 /// How long a member waits for the outcome of a request: 5 s and two election time-outs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
@@ -34,6 +36,8 @@ pub(super) struct Written {
     gap: Duration,
     /// Longest wait for one reply.
     wait: Duration,
+    /// Reads that were answered.
+    read: usize,
     failures: BTreeMap<String, usize>,
 }
 
@@ -78,14 +82,16 @@ async fn write(
         written.wait = written.wait.max(begun.elapsed());
         match reply {
             Ok(revision) => {
-                written.acknowledged.insert(key, revision);
+                written.acknowledged.insert(key.clone(), revision);
                 written.gap = written.gap.max(last.elapsed());
                 last = Instant::now();
+                if sequence % READ_EVERY == 0 {
+                    written
+                        .read_back(&key, &clients[(number + sequence + 1) % clients.len()])
+                        .await;
+                }
             }
-            Err(status) => {
-                let failure = format!("{:?}: {}", status.code(), status.message());
-                *written.failures.entry(failure).or_default() += 1;
-            }
+            Err(status) => written.note(&status),
         }
         tokio::time::sleep(THINK).await;
     }
@@ -95,6 +101,24 @@ async fn write(
 impl Written {
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// A linearizable read shows what was acknowledged before it, if it gets an answer at all.
+    async fn read_back(&mut self, key: &str, client: &Client) {
+        let begun = Instant::now();
+        match client.has(key).await {
+            Ok(found) => {
+                assert!(found, "{key} was acknowledged and is not there");
+                self.read += 1;
+            }
+            Err(status) => self.note(&status),
+        }
+        self.wait = self.wait.max(begun.elapsed());
+    }
+
+    fn note(&mut self, status: &tonic::Status) {
+        let failure = format!("{:?}: {}", status.code(), status.message());
+        *self.failures.entry(failure).or_default() += 1;
     }
 
     /// No writer waited until its member gave up on the request.
@@ -127,6 +151,7 @@ impl Written {
 
     fn add(&mut self, other: Self) {
         self.acknowledged.extend(other.acknowledged);
+        self.read += other.read;
         self.gap = self.gap.max(other.gap);
         self.wait = self.wait.max(other.wait);
         for (failure, count) in other.failures {
@@ -137,9 +162,12 @@ impl Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acknowledged, gap, wait, failures, .. } = self;
+        let Self { acknowledged, read, gap, wait, failures, .. } = self;
         let count = acknowledged.len();
-        write!(f, "{count} acknowledged, largest gap {gap:.3?}, longest wait {wait:.3?}")?;
+        write!(
+            f,
+            "{count} acknowledged, {read} read back, largest gap {gap:.3?}, longest wait {wait:.3?}"
+        )?;
         write!(f, ", failures {failures:?}")
     }
 }
