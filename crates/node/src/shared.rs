@@ -130,6 +130,17 @@ impl Shared {
         LogIndex(self.commit.load(Ordering::Acquire))
     }
 
+    /// Stops the member for a fault: what was tried, and the error with all that caused it.
+    pub(crate) fn stop_for_error(&self, operation: &str, error: &dyn std::error::Error) {
+        let mut text = format!("{operation}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        self.stop_for(StopReason::Fault(text));
+    }
+
     /// Stops the member for this reason; the first reason stays.
     pub(crate) fn stop_for(&self, reason: StopReason) {
         self.stop.send_if_modified(|current| {

@@ -1,0 +1,169 @@
+//! The judges: each invariant in a file of its own, named after what it says.
+//!
+//! Owns:       what the judges remember of the run.
+//! Uses:       notes of the members, never the members themselves.
+//! Never:      an influence on the run.
+//! Invariants: a judge that is not sure says nothing; what it says is certain.
+//! Source:     the Raft paper and thesis, section by section in the files.
+
+mod acknowledged;
+mod applied_durable;
+mod election_safety;
+mod leader_completeness;
+mod linearizable;
+mod log_book;
+mod log_matching;
+mod model;
+mod persistence;
+mod state_hash;
+mod state_machine_safety;
+
+use consensus::Role;
+use proto::raftpb::{EntryType, Message};
+use types::{NodeId, RequestId};
+
+use crate::Violation;
+use crate::member::LogOnDisk;
+use crate::requests::{self, Answer, Request};
+use crate::shell::position;
+use crate::turn::{AppliedNote, LogNote};
+
+pub(crate) use linearizable::Floor;
+
+type Verdict = Result<(), Violation>;
+
+/// All judges.
+pub(crate) struct Oracles {
+    outside_only: bool,
+    logs: log_book::LogBooks,
+    elections: election_safety::ElectionSafety,
+    matching: log_matching::LogMatching,
+    committed: state_machine_safety::Committed,
+    durable: applied_durable::AppliedDurable,
+    memory: persistence::Persistence,
+    hashes: state_hash::StateHashes,
+    acknowledged: acknowledged::Acknowledged,
+    history: linearizable::History,
+}
+
+impl Oracles {
+    pub(crate) fn new(outside_only: bool) -> Self {
+        Self {
+            outside_only,
+            logs: log_book::LogBooks::default(),
+            elections: election_safety::ElectionSafety::default(),
+            matching: log_matching::LogMatching::default(),
+            committed: state_machine_safety::Committed::default(),
+            durable: applied_durable::AppliedDurable::default(),
+            memory: persistence::Persistence::default(),
+            hashes: state_hash::StateHashes::default(),
+            acknowledged: acknowledged::Acknowledged::default(),
+            history: linearizable::History::default(),
+        }
+    }
+
+    /// A member has a new role.
+    pub(crate) fn role(&mut self, id: NodeId, term: u64, role: Role) -> Verdict {
+        if role != Role::Leader {
+            return Ok(());
+        }
+        self.elections.leader(id, term)?;
+        if self.outside_only {
+            return Ok(());
+        }
+        leader_completeness::check(id, term, self.logs.written(id), &self.committed)
+    }
+
+    /// A member was asked to write to its log.
+    pub(crate) fn handed(&mut self, id: NodeId, write: &LogNote) -> Verdict {
+        self.matching.appended(id, self.logs.written(id), write)?;
+        self.logs.handed(id, write);
+        Ok(())
+    }
+
+    /// It has done so, durably.
+    pub(crate) fn synced(&mut self, id: NodeId, write: &LogNote) {
+        self.logs.synced(id, write);
+    }
+
+    /// A member has applied an entry.
+    pub(crate) fn applied(&mut self, id: NodeId, note: &AppliedNote) -> Verdict {
+        let at = position(&note.entry);
+        let is_first = self.committed.applied(id, at, note.term)?;
+        if let Some(hash) = note.state_hash {
+            self.hashes.check(id, at.0, hash)?;
+        }
+        if is_first {
+            if !self.outside_only {
+                self.durable.first_applied(id, note, &self.logs)?;
+            }
+            if note.entry.entry_type == EntryType::ConfChange {
+                self.durable.changed(&note.entry, note.voters.clone());
+            }
+            self.acknowledged.applied(note)?;
+        }
+        match &note.reply {
+            Some(reply) => self.acknowledged.check_reply(note.request, &requests::answer(reply)),
+            None => Ok(()),
+        }
+    }
+
+    /// A member's whole state was replaced or restored.
+    pub(crate) fn restored(&mut self, id: NodeId, index: u64, hash: Option<u64>) -> Verdict {
+        hash.map_or(Ok(()), |hash| self.hashes.check(id, index, hash))
+    }
+
+    /// A message leaves a member.
+    pub(crate) fn sent(&mut self, message: &Message) -> Verdict {
+        if self.outside_only {
+            return Ok(());
+        }
+        self.memory.sent(message)
+    }
+
+    /// A member starts again with this log, term and vote.
+    pub(crate) fn restarted(
+        &mut self,
+        id: NodeId,
+        log: &LogOnDisk,
+        (term, vote): (u64, u64),
+    ) -> Verdict {
+        if !self.outside_only {
+            persistence::check_log(id, self.logs.durable(id), log)?;
+            self.memory.restarted(id, term, vote)?;
+        }
+        self.logs.restarted(id, log);
+        Ok(())
+    }
+
+    /// A client asks; what it may expect.
+    pub(crate) fn invoked(&mut self, id: RequestId, request: &Request) -> Floor {
+        self.acknowledged.issued(id, request);
+        self.history.floor()
+    }
+
+    /// A client was told.
+    pub(crate) fn answered(&mut self, id: RequestId, floor: Floor, answer: &Answer) -> Verdict {
+        let request = self.acknowledged.answered(id, answer)?;
+        self.history.returned(id, floor, &request, answer)
+    }
+
+    /// A client was told that its request is not in the log.
+    pub(crate) fn refused(&mut self, id: RequestId) -> Verdict {
+        self.acknowledged.refused(id)
+    }
+
+    /// Whether a member has everything that is known to be committed, durably.
+    pub(crate) fn has_all_committed(&self, id: NodeId) -> bool {
+        let log = self.logs.durable(id);
+        self.committed.last().is_none_or(|(index, term)| log.has(index, term))
+    }
+
+    pub(crate) fn committed_entries(&self) -> u64 {
+        self.committed.count()
+    }
+
+    pub(crate) fn model(&self) -> &model::Model {
+        self.acknowledged.model()
+    }
+}

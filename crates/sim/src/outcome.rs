@@ -1,0 +1,68 @@
+//! How a run ends.
+
+use std::fmt;
+
+use crate::Config;
+
+/// A run that held everything it had to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Fingerprint of everything that happened, in order.
+    pub trace: u64,
+    /// Events carried out.
+    pub events: u64,
+    /// Distinct entries committed.
+    pub committed: u64,
+    /// Requests that clients saw answered.
+    pub answered: u64,
+    /// Crashes of all kinds.
+    pub crashes: u64,
+    /// Checkpoints whose log record became durable.
+    pub checkpoints: u64,
+    /// Snapshots installed from a leader.
+    pub installs: u64,
+    /// Members added.
+    pub added: u64,
+    /// The trace in words, if it was asked for.
+    pub lines: Vec<String>,
+}
+
+/// Something that must never happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {detail}")]
+pub struct Violation {
+    /// Which invariant was broken.
+    pub invariant: &'static str,
+    /// How.
+    pub detail: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, detail: impl Into<String>) -> Self {
+        Self { invariant, detail: detail.into() }
+    }
+}
+
+/// A run that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The run.
+    pub config: Box<Config>,
+    /// What was broken.
+    pub violation: Violation,
+    /// Virtual time in microseconds.
+    pub at_us: u64,
+    /// The end of the trace in words, if it was kept.
+    pub lines: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, violation, at_us, lines } = self;
+        for line in lines {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "seed {} at {at_us} us: {violation}", config.seed)?;
+        write!(f, "replay: {}", config.replay_command())
+    }
+}
