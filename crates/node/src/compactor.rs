@@ -9,7 +9,7 @@ use bytes::Bytes;
 use types::{Bucket, RevKey};
 
 use crate::apply_thread::{ApplyJob, ApplyQueue};
-use crate::shared::{Shared, StopReason};
+use crate::shared::Shared;
 
 /// Rows looked at in one batch, as etcd's `--compaction-batch-limit`.
 const BATCH_ROWS: usize = 1000;
@@ -31,7 +31,7 @@ impl Compactor {
         let work = move || {
             for at in received {
                 if let Err(error) = compact(&shared, &apply, at) {
-                    shared.stop_for(StopReason::Fault(format!("compact database: {error}")));
+                    shared.stop_for_error("compact database", &error);
                 }
             }
         };

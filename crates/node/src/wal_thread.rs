@@ -8,7 +8,7 @@ use wal::snap::SnapStore;
 use wal::{Wal, WalError, WalSnapshot};
 
 use crate::apply_thread::ApplyQueue;
-use crate::shared::{Shared, StopReason};
+use crate::shared::Shared;
 
 /// One thing to be made durable.
 pub(crate) enum WalJob {
@@ -91,7 +91,7 @@ impl WalThread {
                     }
                 }
                 Err(error) => {
-                    self.shared.stop_for(StopReason::Fault(format!("write log: {error}")));
+                    self.shared.stop_for_error("write log", &error);
                     return;
                 }
             }
