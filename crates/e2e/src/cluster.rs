@@ -81,6 +81,12 @@ impl Cluster {
         self.members = self.specs.iter().map(Spec::spawn).collect();
     }
 
+    /// Descriptions of the members, in order.
+    #[must_use]
+    pub fn specs(&self) -> &[Spec] {
+        &self.specs
+    }
+
     /// Ends all members, empties their data directories and starts them as `program`, on the same
     /// addresses: so both clusters have the same IDs. Waits until all are healthy.
     #[track_caller]
