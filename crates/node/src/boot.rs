@@ -6,13 +6,15 @@
 //! Invariants: raft starts at the newest valid WAL snapshot record; nothing is applied twice.
 //! Source:     design.md 4 "Restart as Go does"; disk-formats.md 4.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use apply::{Machine, Restored, Settings, SnapshotBase};
 use backend::{BoltEngine, Engine, EngineError};
 use bolt::BoltError;
 use consensus::{Driver, Recovered};
+use disk::Disk;
 use membership::Member;
 use proto::raftpb::{ConfState, HardState, Snapshot};
 use types::{Bucket, ClusterId, LogIndex, NodeId, Op, Term};
@@ -24,6 +26,10 @@ use crate::shared::ViewSource;
 
 /// Row of `etchV2Meta` that marks a directory founded by another etcd.
 const ADOPTED_KEY: &[u8] = b"adopted";
+
+/// Directories above `member/snap` that a start may have created: `member`, the data directory and
+/// the one that holds it.
+const LEVELS_SYNCED: usize = 3;
 
 /// What to do when the directory holds no log.
 #[derive(Clone, Debug)]
@@ -126,7 +132,10 @@ pub fn has_log(options: &Options) -> std::io::Result<bool> {
 /// As [`BootError`] says; nothing was changed beyond what etcd repairs.
 pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, BootError> {
     let disk = Arc::clone(&options.disk);
-    disk.create_dir_all(&options.paths.snap).map_err(io("create snapshot directory"))?;
+    create_durably(disk.as_ref(), &options.paths.snap)?;
+    if let Some(parent) = options.paths.wal.parent() {
+        create_durably(disk.as_ref(), parent)?;
+    }
     let snaps = SnapStore::new(Arc::clone(&disk), &options.paths.snap);
     snaps.remove_temp_files()?;
     let mut engine = open_engine(options)?;
@@ -185,6 +194,22 @@ impl Adoption {
             (false, _) => Self::Ours,
         })
     }
+}
+
+/// Creates a directory below the data directory, with the names that lead to it: what is synced
+/// inside of it would be lost with them. Done at each start, for the one before may have been killed
+/// in between.
+fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), BootError> {
+    disk.create_dir_all(dir).map_err(io("create directory"))?;
+    for parent in dir.ancestors().skip(1).take(LEVELS_SYNCED) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent) {
+            // A directory that may not even be read is not one that was made for this member.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            synced => synced.map_err(io("sync directory"))?,
+        }
+    }
+    Ok(())
 }
 
 fn open_engine(options: &Options) -> Result<Box<dyn Engine>, BootError> {
