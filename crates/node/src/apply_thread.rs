@@ -324,28 +324,24 @@ impl ApplyThread {
         let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
         let mut overlay = Overlay::new();
         overlay.extend(restored.ops);
-        let peers = machine.membership().members.values().cloned().collect();
+        let peers = machine.membership().members.values();
+        let peers = peers
+            .filter(|member| member.id != self.shared.local && member.id != NodeId(0))
+            .map(|member| (member.id, member.peer_urls.clone()))
+            .collect();
         {
             let mut published = self.shared.write();
             self.shared.set_view(view, self.shared.sizes());
             *published = Published { machine, overlay };
         }
+        self.checkpoints.installed(LogIndex(meta.index));
         let _ = resume.send(());
-        self.refresh_peers(peers);
+        self.transport.set_peers(&peers);
         self.shared.applied.store(meta.index, Ordering::Release);
         self.shared.waiters.applied(LogIndex(meta.index));
+        self.shared.waiters.overtaken();
         self.shared.inbox.control(Input::SnapshotInstalled(meta.clone()));
-        self.checkpoints.installed(LogIndex(meta.index));
         Ok(())
-    }
-
-    fn refresh_peers(&self, members: Vec<membership::Member>) {
-        self.transport.remove_all();
-        for member in members {
-            if member.id != self.shared.local && member.id != NodeId(0) {
-                self.transport.add_peer(member.id, &member.peer_urls);
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use types::{LogIndex, limits};
 use wal::snap::SnapStore;
 use wal::{Wal, WalError, WalSnapshot};
 
-use crate::shared::{Shared, StopReason};
+use crate::shared::Shared;
 use crate::wal_thread::{WalJob, WalQueue};
 
 /// The replicated state at one entry boundary: the frozen part in memory and the pinned view of the
@@ -92,7 +92,7 @@ impl Checkpoints {
 
     /// A received snapshot counts as a checkpoint.
     pub(crate) fn installed(&self, index: LogIndex) {
-        self.last.store(index.0, Ordering::Release);
+        self.last.fetch_max(index.0, Ordering::AcqRel);
     }
 
     fn maker(&self) -> Maker {
@@ -120,13 +120,17 @@ impl Maker {
     fn make(&self, capture: &Capture) {
         let snapshot = raft_snapshot(&capture.frozen);
         if let Err(error) = self.record(&snapshot) {
-            self.shared.stop_for(StopReason::Fault(format!("save snapshot: {error}")));
+            self.shared.stop_for_error("save snapshot", &error);
         }
         self.running.store(false, Ordering::Release);
     }
 
     fn record(&self, snapshot: &Snapshot) -> Result<(), WalError> {
         let index = snapshot.metadata.index;
+        if index <= self.last.load(Ordering::Acquire) {
+            // A received snapshot was faster.
+            return Ok(());
+        }
         self.snaps.save(snapshot)?;
         let (done, durable) = mpsc::sync_channel(1);
         self.wal.push(WalJob::Checkpoint { snapshot: wal_record(snapshot), done });
@@ -134,7 +138,7 @@ impl Maker {
             return Ok(());
         }
         tracing::info!(index, bytes = snapshot.data.len(), "saved snapshot to disk");
-        self.last.store(index, Ordering::Release);
+        self.last.fetch_max(index, Ordering::AcqRel);
         self.wal.push(WalJob::Release(index));
         let compact = index.saturating_sub(self.catchup);
         if compact > 0 {

@@ -10,7 +10,7 @@ use disk::Disk;
 use types::LogIndex;
 
 use crate::checkpoint::Capture;
-use crate::shared::{Shared, StopReason};
+use crate::shared::Shared;
 
 /// Longest time a change stays out of the file, as etcd's `--backend-batch-interval`.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -69,11 +69,13 @@ impl Flusher {
         loop {
             let signals = self.shared.take_flush_signals(INTERVAL);
             if let Some(request) = signals.replace {
+                // Who waits for the state of the next commit gets the one after the replacement.
+                self.shared.flush_signals(|later| later.captures.extend(signals.captures));
                 self.replace(request);
                 continue;
             }
             if let Err(error) = self.flush(signals.captures) {
-                self.shared.stop_for(StopReason::Fault(format!("commit database: {error}")));
+                self.shared.stop_for_error("commit database", &error);
                 return;
             }
             if signals.stop {

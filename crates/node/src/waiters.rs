@@ -141,13 +141,21 @@ impl Waiters {
     /// A leader was lost or replaced: what was forwarded to another than `leader` has an unknown
     /// outcome and is never proposed again (design.md 2).
     pub(crate) fn leader_lost(&self, local: NodeId, leader: NodeId) {
-        self.fail_where(|proposal| proposal.leader != local && proposal.leader != leader);
+        self.fail_where(EtcdError::TimeoutDueToLeaderFail, |proposal| {
+            proposal.leader != local && proposal.leader != leader
+        });
     }
 
     /// The first entry of `term` was applied: whatever was proposed in an older term and is not
     /// applied by now was not in the new leader's log.
     pub(crate) fn term_began(&self, term: Term) {
-        self.fail_where(|proposal| proposal.term < term);
+        self.fail_where(EtcdError::TimeoutDueToLeaderFail, |proposal| proposal.term < term);
+    }
+
+    /// A snapshot took the place of entries that this member never saw: no reply will come for what
+    /// they held, so whatever was proposed before has an unknown outcome.
+    pub(crate) fn overtaken(&self) {
+        self.fail_where(EtcdError::TimeoutDueToConnectionLost, |_| true);
     }
 
     /// Answers everybody and refuses newcomers.
@@ -162,7 +170,7 @@ impl Waiters {
         }
     }
 
-    fn fail_where(&self, lost: impl Fn(&Proposal) -> bool) {
+    fn fail_where(&self, error: EtcdError, lost: impl Fn(&Proposal) -> bool) {
         let mut tables = self.lock();
         let ids: Vec<RequestId> = tables
             .proposals
@@ -172,8 +180,7 @@ impl Waiters {
             .collect();
         for id in ids {
             if let Some(proposal) = tables.proposals.remove(&id) {
-                let failure = Outcome::failure(EtcdError::TimeoutDueToLeaderFail);
-                drop(proposal.sender.send(failure));
+                drop(proposal.sender.send(Outcome::failure(error)));
             }
         }
     }
@@ -201,6 +208,16 @@ mod tests {
         assert_eq!(error_of(&mut forwarded), Some(EtcdError::TimeoutDueToLeaderFail));
         waiters.term_began(Term(3));
         assert_eq!(error_of(&mut own), Some(EtcdError::TimeoutDueToLeaderFail));
+    }
+
+    #[test]
+    fn a_snapshot_ends_the_wait_for_entries_that_it_holds() {
+        let waiters = Waiters::default();
+        let mut proposal = waiters.propose(RequestId(1), NodeId(2), Term(2));
+        let mut read = waiters.read(RequestId(2));
+        waiters.overtaken();
+        assert_eq!(error_of(&mut proposal), Some(EtcdError::TimeoutDueToConnectionLost));
+        assert!(read.try_recv().is_err());
     }
 
     #[test]

@@ -150,6 +150,24 @@ impl Transport {
         drop(removed);
     }
 
+    /// Talks to exactly these members from now on. Connections to those known already stay, and with
+    /// them what is queued and under way.
+    pub fn set_peers(&self, members: &BTreeMap<NodeId, Vec<String>>) {
+        let (known, gone): (Vec<NodeId>, Vec<NodeId>) = {
+            let peers = self.peers();
+            let all: BTreeSet<NodeId> =
+                peers.members.keys().chain(peers.remotes.keys()).copied().collect();
+            all.into_iter().partition(|id| members.contains_key(id))
+        };
+        gone.into_iter().for_each(|id| self.remove_peer(id));
+        for (id, urls) in members {
+            if known.contains(id) {
+                self.update_peer(*id, urls);
+            }
+            self.add_peer(*id, urls);
+        }
+    }
+
     /// Takes new URLs for a member; open connections stay.
     pub fn update_peer(&self, id: NodeId, urls: &[String]) {
         if let Some(peer) = self.peers().members.get(&id) {

@@ -219,3 +219,22 @@ async fn members_of_different_clusters_do_not_talk() {
     a.stop().await;
     b.stop().await;
 }
+
+#[tokio::test]
+async fn setting_the_members_keeps_the_connections_to_those_known() {
+    let (a, b) = pair().await;
+    let c = Member::start(3).await;
+    a.knows(&c);
+    let since = a.transport.active_since(b.id);
+    assert!(since.is_some());
+    let message = a.message(&b, MessageType::Heartbeat, 1);
+    a.transport.send(vec![message.clone()]);
+    a.transport.set_peers(&[(b.id, vec![b.url()])].into());
+    assert_eq!(b.received(1).await, [message]);
+    assert_eq!(a.transport.active_since(b.id), since);
+    assert!(a.transport.has_streams(b.id) && a.transport.active_since(c.id).is_none());
+    a.transport.set_peers(&[(c.id, vec![c.url()])].into());
+    assert!(a.transport.active_since(b.id).is_none());
+    c.knows(&a);
+    until(|| a.transport.active_since(c.id).is_some()).await;
+}
