@@ -10,6 +10,8 @@ mod trouble;
 #[cfg(feature = "real")]
 mod files;
 #[cfg(feature = "real")]
+mod gate;
+#[cfg(feature = "real")]
 mod kill;
 #[cfg(feature = "real")]
 mod mixed;

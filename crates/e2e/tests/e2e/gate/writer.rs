@@ -1,10 +1,12 @@
-//! Writes random databases with valid etcd content, for Go's tools and servers to judge.
-//!
-//! Usage: `gate_files <directory> <first seed> <count>`. Writes `<seed>.db` for each seed and prints
-//! one line per file: path, revision, keys alive, rows of all buckets.
+//! Random databases with valid etcd content, for Go's tools and servers to judge.
 //!
 //! Each file is the work of random batches (puts, deletes, transactions, large values), compactions,
 //! reopenings, shrink steps and pinned views, so that the engine's pages are as used as they get.
+//!
+//! Owns:       one file per seed.
+//! Never:      anything but the engine: rows are encoded here, apart from the server's code.
+//! Invariants: same seed, same content.
+//! Source:     disk-formats.md 6 and 7.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -32,22 +34,22 @@ const BUCKETS: [&str; 10] = [
 /// Far more than any test runs.
 const LEASE_TTL_SECONDS: u64 = 1_000_000;
 const CLUSTER_VERSION: &str = "3.5.0";
-const MEMBER: &str = r#"{"id":1,"peerURLs":["http://127.0.0.1:2380"],"name":"gate"}"#;
+const MEMBER: &str = r#"{"id":1,"peerURLs":["http://gate:2380"],"name":"gate"}"#;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, first, count] = arguments.as_slice() else {
-        return Err("usage: gate_files <directory> <first seed> <count>".into());
-    };
-    let (first, count): (u64, u64) = (first.parse()?, count.parse()?);
-    std::fs::create_dir_all(directory)?;
-    for seed in first..first + count {
-        let path = Path::new(directory).join(format!("{seed}.db"));
-        let mut writer = Writer::new(seed, path)?;
-        writer.run()?;
-        println!("{}", writer.summary()?);
-    }
-    Ok(())
+/// What a written file holds.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) path: PathBuf,
+    pub(super) revision: u64,
+    /// Rows of all buckets.
+    pub(super) rows: u64,
+}
+
+/// Writes the database of a seed, checked by the engine's own check.
+pub(super) fn write(seed: u64, directory: &Path) -> Result<Sample, Box<dyn Error>> {
+    let mut writer = Writer::new(seed, directory.join(format!("{seed}.db")))?;
+    writer.run()?;
+    writer.finish()
 }
 
 /// A key as etcd's index knows it.
@@ -241,12 +243,11 @@ impl Writer {
         Ok(())
     }
 
-    fn summary(&mut self) -> Result<String, Box<dyn Error>> {
-        let report = bolt::check(&OsDisk, &self.path)?;
-        let alive = self.keys.values().filter(|state| state.version > 0).count();
-        let path = self.path.display();
-        let (revision, rows) = (self.revision, report.rows);
-        Ok(format!("{path} revision={revision} alive={alive} rows={rows}"))
+    fn finish(self) -> Result<Sample, Box<dyn Error>> {
+        let Self { path, revision, bolt, pinned, .. } = self;
+        drop((bolt, pinned));
+        let report = bolt::check(&OsDisk, &path)?;
+        Ok(Sample { path, revision, rows: report.rows })
     }
 }
 
