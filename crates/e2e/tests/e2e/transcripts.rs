@@ -9,7 +9,6 @@
 mod normal;
 mod script;
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -37,6 +36,11 @@ fn v3_cluster() {
     compare("transcript-v3-cluster", include_str!("transcripts/v3_cluster.txt"));
 }
 
+#[test]
+fn members_that_are_down() {
+    compare("transcript-down", include_str!("transcripts/down.txt"));
+}
+
 /// Runs `text` against Go's cluster, then ours, and reports all steps that differ.
 #[track_caller]
 fn compare(label: &str, text: &str) {
@@ -47,7 +51,7 @@ fn compare(label: &str, text: &str) {
     let spare = e2e::etcd::peer_url(cluster.addresses().claim());
     let replies = [Program::GoEtcd34, Program::Ours].map(|program| {
         cluster.start_over(program);
-        Session::new(&cluster, &spare).run_all(&steps)
+        Session::new(&mut cluster, &spare).run_all(&steps)
     });
     let [go, ours] = replies;
     let mut wrong = String::new();
@@ -65,29 +69,35 @@ fn compare(label: &str, text: &str) {
 
 /// One cluster with what the scripts' placeholders stand for.
 struct Session<'a> {
-    cluster: &'a Cluster,
+    cluster: &'a mut Cluster,
     spare_peer: &'a str,
-    /// IDs of members that do not come from the initial cluster, in the order of their coming.
-    added: RefCell<Vec<String>>,
+    /// Fields of `member list` at the beginning, a row per member.
+    founders: Vec<Vec<String>>,
+    /// IDs of members that came later, in that order.
+    added: Vec<String>,
 }
 
 impl<'a> Session<'a> {
-    fn new(cluster: &'a Cluster, spare_peer: &'a str) -> Self {
-        let session = Self { cluster, spare_peer, added: RefCell::default() };
-        eventually("all members published", REPEAT_PATIENCE, || {
-            session.members().iter().all(|fields| !fields[2].is_empty()).then_some(())
+    fn new(cluster: &'a mut Cluster, spare_peer: &'a str) -> Self {
+        let founders = eventually("all members published", REPEAT_PATIENCE, || {
+            let rows = members(&client(cluster, Api::V3, None));
+            rows.iter().all(|fields| !fields[2].is_empty()).then_some(rows)
         });
-        session
+        Self { cluster, spare_peer, founders, added: Vec::new() }
     }
 
-    fn run_all(&self, steps: &[Step]) -> Vec<Finished> {
+    fn run_all(&mut self, steps: &[Step]) -> Vec<Finished> {
         steps.iter().map(|step| self.run(step)).collect()
     }
 
-    fn run(&self, step: &Step) -> Finished {
+    fn run(&mut self, step: &Step) -> Finished {
+        for number in &step.kills {
+            self.cluster.member_mut(*number).kill9();
+        }
         let words: Vec<String> = step.words.iter().map(|word| self.fill(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let once = || self.client(step.api, step.member).run_with_input(&words, &step.input);
+        let client = client(self.cluster, step.api, step.member);
+        let once = || client.run_with_input(&words, &step.input);
         let finished = match step.repeat {
             Repeat::No => once(),
             Repeat::UntilSuccess => until(REPEAT_PATIENCE, || {
@@ -96,18 +106,12 @@ impl<'a> Session<'a> {
             })
             .unwrap_or_else(once),
         };
-        if step.words.iter().any(|word| word == "member") {
-            self.note_added();
+        if words.starts_with(&["member", "add"]) && finished.exit == Exit::Code(0) {
+            let rows = members(&client);
+            let newest = rows.into_iter().find(|fields| fields[3].contains(self.spare_peer));
+            self.added.extend(newest.map(|mut fields| fields.swap_remove(0)));
         }
-        normal::normalise(&step.words, finished, &self.added.borrow())
-    }
-
-    fn client(&self, api: Api, member: Option<usize>) -> Etcdctl {
-        let mut endpoints = self.cluster.endpoints();
-        if let Some(number) = member {
-            endpoints = vec![endpoints.swap_remove(number)];
-        }
-        Etcdctl::new(Program::GoEtcdctl34, api, endpoints)
+        normal::normalise(&step.words, finished, &self.added)
     }
 
     /// `{id0}`, `{client0}`, `{peer0}` of a member; `{added}` and `{spare}` of the one added last.
@@ -121,28 +125,28 @@ impl<'a> Session<'a> {
                 .replace(&format!("{{client{number}}}"), &e2e::etcd::client_url(*host))
                 .replace(&format!("{{peer{number}}}"), &e2e::etcd::peer_url(*host));
         }
-        for fields in self.members() {
+        for fields in &self.founders {
             let number = fields[2].trim_start_matches('m');
             filled = filled.replace(&format!("{{id{number}}}"), &fields[0]);
         }
-        match self.added.borrow().last() {
+        match self.added.last() {
             Some(added) => filled.replace("{added}", added),
             None => filled,
         }
     }
+}
 
-    /// Fields of `member list`, a row per member.
-    fn members(&self) -> Vec<Vec<String>> {
-        let list = self.client(Api::V3, None).run(&["member", "list"]).success();
-        list.lines().map(|line| line.split(", ").map(str::to_owned).collect()).collect()
+/// Debian's client, for all members or one.
+fn client(cluster: &Cluster, api: Api, member: Option<usize>) -> Etcdctl {
+    let mut endpoints = cluster.endpoints();
+    if let Some(number) = member {
+        endpoints = vec![endpoints.swap_remove(number)];
     }
+    Etcdctl::new(Program::GoEtcdctl34, api, endpoints)
+}
 
-    fn note_added(&self) {
-        let mut added = self.added.borrow_mut();
-        for fields in self.members() {
-            if fields[3].contains(self.spare_peer) && !added.contains(&fields[0]) {
-                added.push(fields[0].clone());
-            }
-        }
-    }
+/// Fields of `member list`, a row per member.
+fn members(client: &Etcdctl) -> Vec<Vec<String>> {
+    let list = client.run(&["member", "list"]).success();
+    list.lines().map(|line| line.split(", ").map(str::to_owned).collect()).collect()
 }

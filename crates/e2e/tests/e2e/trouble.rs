@@ -12,6 +12,7 @@ mod h2;
 #[cfg(feature = "real")]
 mod listeners;
 mod malformed;
+mod queues;
 mod quiet;
 mod startup;
 mod stop;

@@ -1,7 +1,7 @@
 //! The scripts' form: `$ v3@0 put key 'a value'`, then lines of input beginning with `<`.
 //!
 //! `v2` and `v3` choose the API, `@0` one endpoint in place of all three; `$~` repeats a command until
-//! it succeeds. `#` begins a comment. In single quotes `\n` stands for a new line. `! text (reason)`
+//! it succeeds. `% kill 2` ends a member by SIGKILL before the next command. `#` begins a comment. In single quotes `\n` stands for a new line. `! text (reason)`
 //! after a command: the answers must differ, and ours has the text.
 
 use e2e::Api;
@@ -23,6 +23,8 @@ pub(super) struct Step {
     pub(super) words: Vec<String>,
     pub(super) input: String,
     pub(super) repeat: Repeat,
+    /// Members killed before it.
+    pub(super) kills: Vec<usize>,
     /// What our answer says where it differs from that of 3.4.23 for a good reason.
     pub(super) accepted: Option<String>,
 }
@@ -30,11 +32,14 @@ pub(super) struct Step {
 /// Reads a script; a mistake in one fails the test.
 pub(super) fn parse(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
+    let mut kills = Vec::new();
     for line in text.lines() {
         if let Some(command) = line.strip_prefix("$~ ") {
-            steps.push(step(command, Repeat::UntilSuccess));
+            steps.push(step(command, Repeat::UntilSuccess, std::mem::take(&mut kills)));
         } else if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(step(command, Repeat::No));
+            steps.push(step(command, Repeat::No, std::mem::take(&mut kills)));
+        } else if let Some(number) = line.strip_prefix("% kill ") {
+            kills.push(number.parse().expect("a member's number"));
         } else if let Some(input) = line.strip_prefix('<') {
             let step = steps.last_mut().expect("input follows a command");
             step.input.push_str(input.strip_prefix(' ').unwrap_or(input));
@@ -49,7 +54,7 @@ pub(super) fn parse(text: &str) -> Vec<Step> {
     steps
 }
 
-fn step(command: &str, repeat: Repeat) -> Step {
+fn step(command: &str, repeat: Repeat, kills: Vec<usize>) -> Step {
     let mut words = words(command).into_iter();
     let first = words.next().expect("a command begins with the API");
     let (api, member) = match first.split_once('@') {
@@ -63,7 +68,7 @@ fn step(command: &str, repeat: Repeat) -> Step {
     };
     let words = words.collect();
     let (line, input) = (command.to_owned(), String::new());
-    Step { line, api, member, words, input, repeat, accepted: None }
+    Step { line, api, member, words, input, repeat, kills, accepted: None }
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Exit, until};
+use e2e::{Cluster, Exit, Program, until};
 
 use super::{Acknowledged, Place, assert_no_panic};
 
@@ -77,6 +77,40 @@ fn a_full_disk_stops_the_member_and_loses_nothing() {
     acknowledged.write_some(etcd.client(), "after", 5);
     assert_eq!(etcd.terminate(), Exit::Signal(15));
     assert_no_panic(&etcd.log());
+}
+
+#[test]
+fn a_cluster_goes_on_when_the_disk_of_one_is_full() {
+    let mount_point = e2e::TempDir::new("disk-full-one");
+    let mount = Mount::new(&mount_point.join("small"), SMALL);
+    let small = mount.0.join("m2.etcd");
+    let place = |number, spec: e2e::Spec| match number {
+        2 => spec.set("data-dir", small.to_string_lossy()),
+        _ => spec,
+    };
+    let mut cluster = Cluster::start_with("disk-full-one", &[Program::Ours; 3], place);
+    let mut acknowledged = Acknowledged::default();
+    let value = "v".repeat(VALUE_BYTES);
+    let server = cluster.member(0).client();
+    let mut number = 0;
+    let exit = until(PATIENCE, || {
+        // The one that stops may have been the leader: then this write may go without an answer.
+        acknowledged.write(server, &format!("3-{number}"), &value);
+        number += 1;
+        cluster.member_mut(2).exit()
+    });
+    assert_eq!(exit, Some(Exit::Code(1)), "after {number} writes");
+    let resumed = until(PATIENCE, || acknowledged.write(server, "3-resumed", "yes").then_some(()));
+    assert!(resumed.is_some(), "the others do not go on");
+    mount.resize(LARGE);
+    cluster.member_mut(2).restart();
+    acknowledged.write_some(server, "after", 5);
+    for member in cluster.members() {
+        acknowledged.assert_all_on(member.client());
+        assert_no_panic(&member.log());
+    }
+    drop(cluster);
+    drop(mount);
 }
 
 /// Starts on the full disk: it may refuse, or serve until the first write that finds no room.

@@ -190,9 +190,40 @@ pub(super) fn put(server: SocketAddr, key: &str, value: &[u8]) -> io::Result<boo
     Ok(unary(server, "/etcdserverpb.KV/Put", &request)?.is_some())
 }
 
+/// The reply to a linearizable read of `key`, or nothing when it failed.
+pub(super) fn range(server: SocketAddr, key: &str) -> io::Result<Option<Vec<u8>>> {
+    unary(server, "/etcdserverpb.KV/Range", &bytes_field(1, key.as_bytes()))
+}
+
 /// Whether a linearizable read of `key` gives `value`.
 pub(super) fn range_has(server: SocketAddr, key: &str, value: &[u8]) -> io::Result<bool> {
-    let reply = unary(server, "/etcdserverpb.KV/Range", &bytes_field(1, key.as_bytes()))?;
     let wanted = bytes_field(5, value);
+    let reply = range(server, key)?;
     Ok(reply.is_some_and(|reply| reply.windows(wanted.len()).any(|part| part == wanted)))
+}
+
+/// Puts `count` keys at once on one connection and waits for their ends; how many came within the
+/// connection's read time-out.
+pub(super) fn flood(server: SocketAddr, label: &str, count: u32) -> io::Result<u32> {
+    let mut stream = open(server)?;
+    let mut ended = 0;
+    let headers = call_headers("/etcdserverpb.KV/Put");
+    for number in 0..count {
+        let id = number * 2 + 1;
+        let request = put_request(format!("{label}-{number}").as_bytes(), b"flood");
+        stream.write_all(&frame(HEADERS, END_HEADERS, id, &headers))?;
+        stream.write_all(&frame(DATA, END_STREAM, id, &message(&request)))?;
+    }
+    while ended < count {
+        let (kind, flags, _, payload) = read_frame(&mut stream)?;
+        match kind {
+            HEADERS if flags & END_STREAM != 0 => ended += 1,
+            RST_STREAM => ended += 1,
+            SETTINGS if flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
+            PING if flags & ACK == 0 => stream.write_all(&frame(PING, ACK, 0, &payload))?,
+            GOAWAY => break,
+            _ => {}
+        }
+    }
+    Ok(ended)
 }

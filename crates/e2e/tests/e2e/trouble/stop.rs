@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, Exit, Program};
+use e2e::{Cluster, Exit, Program, until};
 use nix::sys::signal::Signal;
 
 use super::{Acknowledged, Place, assert_no_panic};
@@ -66,5 +66,43 @@ fn a_cluster_killed_as_a_whole_loses_nothing() {
             acknowledged.assert_all_on(member.client());
             assert_no_panic(&member.log());
         }
+    }
+}
+
+#[test]
+fn a_frozen_leader_serves_nothing_old_when_it_thaws() {
+    let mut cluster = Cluster::start("frozen", Program::Ours, 3);
+    let mut acknowledged = Acknowledged::default();
+    acknowledged.write_some(cluster.member(0).client(), "before", 5);
+    let frozen = cluster.wait_leader(PATIENCE);
+    cluster.member_mut(frozen).signal(Signal::SIGSTOP);
+    let other = (frozen + 1) % 3;
+    let server = cluster.member(other).client();
+    // Writes resume by themselves; the keys of those without an answer are left alone.
+    let resumed = until(PATIENCE, || {
+        let is_done = acknowledged.write(server, "3-resumed", "yes");
+        is_done.then_some(())
+    });
+    assert!(resumed.is_some(), "no write after the leader froze");
+    acknowledged.write_some(server, "before", 5);
+    for number in 0..5 {
+        let (key, value) = (format!("3-before-{number}"), format!("new-{number}"));
+        assert!(acknowledged.write(server, &key, &value), "{key}");
+    }
+    cluster.member_mut(frozen).signal(Signal::SIGCONT);
+    // It still believes to lead; its reads must be confirmed by the others first.
+    let thawed = cluster.member(frozen).client();
+    let newest: Vec<String> = (0..5).map(|number| format!("new-{number}")).collect();
+    for (number, value) in newest.iter().enumerate() {
+        let is_new = until(PATIENCE, || {
+            super::h2::range(thawed, &format!("3-before-{number}")).ok().flatten()
+        });
+        let reply = is_new.expect("an answer");
+        let is_new = reply.windows(value.len()).any(|part| part == value.as_bytes());
+        assert!(is_new, "an old value of 3-before-{number} was served");
+    }
+    acknowledged.assert_all_on(thawed);
+    for member in cluster.members() {
+        assert_no_panic(&member.log());
     }
 }
