@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use consensus::Input;
 use disk::{BlockFile, Disk, OpenMode};
+use http::{HeaderMap, StatusCode};
 use membership::json::members_to_json;
 use proto::raftpb::Message;
 use transport::{
@@ -91,9 +93,16 @@ impl PeerApi for NodeApi {
     fn extra(&self, request: PeerRequest) -> BoxFuture<'_, Option<PeerReply>> {
         Box::pin(async move {
             let handle = self.handle.get()?;
-            hash_peer::answer(handle, request).await
+            Some(hash_peer::answer(handle, request).await.unwrap_or_else(not_yet))
         })
     }
+}
+
+/// For the paths of features that do not exist yet. Not 404: Go's members take that for "lease not
+/// found" or "member not found" and tell the client; after any other failure they ask again.
+fn not_yet() -> PeerReply {
+    let body = Bytes::from_static(b"not implemented\n");
+    PeerReply { status: StatusCode::NOT_IMPLEMENTED, headers: HeaderMap::new(), body }
 }
 
 /// Body of `/version`: without a final newline, `not_decided` before the first version entry.

@@ -1,9 +1,9 @@
 //! Elections, hand-overs, forwarded proposals and reads with leaders of both kinds.
 
-use e2e::Program;
+use e2e::{Program, Spec};
 use nix::sys::signal::Signal;
 
-use super::Mixed;
+use super::{AGREEMENT_PATIENCE, Mixed};
 
 const GO: usize = 2;
 
@@ -12,7 +12,14 @@ const CRASHES_MAX: usize = 12;
 
 fn two_of_ours_and_go(label: &str) -> Mixed {
     let programs = [Program::Ours, Program::Ours, Program::GoEtcd351];
-    Mixed::start(label, &programs, |_, spec| spec)
+    let adjust = |number, spec| if number == GO { with_corruption_checks(spec) } else { spec };
+    Mixed::start(label, &programs, adjust)
+}
+
+/// Go's member compares hashes with its peers at each start, and all the time while it leads.
+fn with_corruption_checks(spec: Spec) -> Spec {
+    spec.set("experimental-initial-corrupt-check", "true")
+        .set("experimental-corrupt-check-time", "1s")
 }
 
 #[test]
@@ -23,10 +30,13 @@ fn both_kinds_lead_and_forward() {
         mixed.exercise(&format!("round{round}"));
         assert_eq!(mixed.leader(), leader, "nobody lost the office meanwhile");
     }
+    let member = mixed.cluster.member(GO);
+    member.wait_log("finished peer corruption check", AGREEMENT_PATIENCE);
     mixed.stop_and_hand_over(GO);
     mixed.exercise("go-left");
     mixed.restart(GO);
     mixed.exercise("go-returned");
+    assert_eq!(mixed.run(GO, &["alarm", "list"]), "", "no member was found corrupt");
 }
 
 #[test]
