@@ -62,6 +62,9 @@ pub struct Booted {
     pub snapshot_index: LogIndex,
     /// Settings that the machine was restored with; used again for received snapshots.
     pub settings: Settings,
+    /// Whether this member's first start was cut short before it knew anything of a cluster: a
+    /// founding member must then be opened again with its founding.
+    pub unfounded: bool,
     /// Whether the directory was founded by another etcd than ours: v2 is then on only if it holds
     /// v2 keys (design.md 4).
     pub adopted: bool,
@@ -156,11 +159,13 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
         conf_state: None,
     });
     let (mut wal, mut replay) = Wal::open(disk, &options.paths.wal, start, wal_options(options))?;
-    if let Some(founding) = founding.filter(|_| is_blank(&replay)) {
+    if let Some(founding) = founding.filter(|founding| lacks(founding, &replay)) {
         append_founding_entries(&mut wal, &mut replay, founding)?;
     }
+    let unfounded = is_unfounded(&replay);
     let adoption = Adoption::look(engine.as_ref(), had_log)?;
     let mut booted = assemble(options, wal, replay, snapshot, snaps, engine)?;
+    booted.unfounded = unfounded;
     booted.adopted = adoption != Adoption::Ours;
     if adoption == Adoption::New {
         booted.restored.ops.push(Op::put(Bucket::V2Meta, ADOPTED_KEY, &b"1"[..]));
@@ -190,7 +195,8 @@ impl Adoption {
         })?;
         Ok(match (marked, rows) {
             (true, _) => Self::Known,
-            (false, 0) if had_log => Self::New,
+            // Nothing was ever committed to the file when a first start was cut short.
+            (false, 0) if had_log && consistent_index(engine)?.0 > 0 => Self::New,
             (false, _) => Self::Ours,
         })
     }
@@ -250,9 +256,16 @@ fn append_founding_entries(
     Ok(())
 }
 
-/// Whether the log holds nothing but its creation.
-fn is_blank(replay: &Replay) -> bool {
-    replay.entries.is_empty() && replay.hard_state.is_empty() && replay.snapshot.index == 0
+/// Whether the log holds nothing that anybody was told of: no hard state, so no vote and no
+/// acknowledgement. Entries may be there, when the crash tore the write that founded the log.
+fn is_unfounded(replay: &Replay) -> bool {
+    replay.hard_state.is_empty() && replay.snapshot.index == 0
+}
+
+/// Whether the log is that of this founding member, and unfounded.
+fn lacks(founding: &Founding, replay: &Replay) -> bool {
+    let Metadata { node_id, cluster_id } = replay.metadata;
+    is_unfounded(replay) && (node_id, cluster_id) == (founding.local, founding.cluster_id)
 }
 
 /// A snapshot was received, and the crash came before its database took the name `db`.
@@ -337,6 +350,7 @@ fn assemble(
         driver,
         snapshot_index,
         settings,
+        unfounded: false,
         adopted: false,
     })
 }

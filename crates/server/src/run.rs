@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use config::Config;
+use config::{ClusterState, Config};
 use disk::Disk;
 use edge::grpc::{Grpc, GrpcOptions};
 use edge::http::HttpContext;
 use edge::{Limits, Router};
 use nix::sys::signal::Signal;
-use node::boot::{self, BootError, Booted};
+use node::boot::{self, BootError, Booted, Founding};
 use node::{Handle, Node, Options, Paths, Start, StopReason, Timing};
 use osdisk::OsDisk;
 
@@ -175,26 +175,29 @@ async fn open(
 ) -> Result<(Booted, Vec<membership::Member>), StartError> {
     let has_log = boot::has_log(options)
         .map_err(|source| StartError::System { operation: "look for log", source })?;
-    let plan = if has_log {
-        None
-    } else {
-        Some(bootstrap::plan(config, options.cluster_version_max()).await?)
-    };
-    let (founding, peers) = match plan {
-        Some(plan) => (Some(plan.founding), plan.peers),
-        None => (None, Vec::new()),
-    };
+    if has_log {
+        let booted = open_with(options, None).await?;
+        let cut_short = booted.unfounded && config.initial_cluster_state == ClusterState::New;
+        if !cut_short {
+            return Ok((booted, Vec::new()));
+        }
+    }
+    let plan = bootstrap::plan(config, options.cluster_version_max()).await?;
+    Ok((open_with(options, Some(plan.founding)).await?, plan.peers))
+}
+
+async fn open_with(options: &Options, founding: Option<Founding>) -> Result<Booted, StartError> {
     let options = options.clone();
     let opened = tokio::task::spawn_blocking(move || patient_open(&options, founding.as_ref()));
     let booted = opened.await.map_err(|error| StartError::System {
         operation: "open data directory",
         source: std::io::Error::other(error),
     })??;
-    Ok((booted, peers))
+    Ok(booted)
 }
 
 /// Opens the data directory; while another process has it, tries again for a while.
-fn patient_open(options: &Options, founding: Option<&boot::Founding>) -> Result<Booted, BootError> {
+fn patient_open(options: &Options, founding: Option<&Founding>) -> Result<Booted, BootError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     let mut warned = false;
     loop {

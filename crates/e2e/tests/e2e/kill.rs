@@ -10,7 +10,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Program, Spec, wait};
+use nix::sys::signal::Signal;
+
+use e2e::{Cluster, Program, Spec, http, wait};
 
 mod client;
 mod probe;
@@ -31,9 +33,17 @@ const CAUGHT_UP_ENTRIES: u64 = 200;
 /// Writes between a member's return and the next kill.
 const WRITES_BETWEEN: i64 = 300;
 /// Writes that a member misses which then needs a snapshot.
-const WRITES_FOR_SNAPSHOT: i64 = 1200;
+const WRITES_FOR_SNAPSHOT: i64 = 800;
 /// Moments after a start at which the member is killed again.
 const EARLY_KILLS_MS: [u64; 14] = [5, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 250, 300, 400];
+/// The same for a member that begins with an empty directory.
+const FOUNDING_KILLS_MS: [u64; 24] =
+    [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 33, 36, 40, 45, 50, 60, 80, 100];
+/// Values put before the kills at any moment, and their size.
+const FILL_VALUES: usize = 40;
+const FILL_VALUE_BYTES: usize = 1_000_000;
+/// How often a leader is paused.
+const PAUSES: usize = 4;
 /// Entries between two raft snapshots, and entries kept behind one: few, so that members that were
 /// down come back now by log and now by snapshot.
 const SNAPSHOT_COUNT: &str = "500";
@@ -76,8 +86,46 @@ fn acknowledged_writes_survive_forty_kills() {
 }
 
 #[test]
+fn a_paused_leader_is_replaced_and_told_so() {
+    let mut run = Run::start();
+    let writers = run.write("a");
+    for _ in 0..PAUSES {
+        let leader = run.agreed_leader();
+        let survivors = run.all_but(leader);
+        let at = Instant::now();
+        run.cluster.member_mut(leader).signal(Signal::SIGSTOP);
+        let gap = run.runtime.block_on(probe::measure(&survivors, at));
+        println!("m{leader} paused: {gap}");
+        run.runtime.block_on(write_past_a_snapshot(&survivors[0]));
+        run.cluster.member_mut(leader).signal(Signal::SIGCONT);
+        run.wait_caught_up();
+        assert!(gap.first <= 6 * ELECTION_TIMEOUT, "{gap}");
+    }
+    let written = run.runtime.block_on(writers.stop());
+    println!("writers: {written}");
+    run.check_state(&[&written]);
+}
+
+/// Whatever a founding member had written when it was killed, it starts again.
+#[test]
+fn founding_may_be_killed_at_any_moment() {
+    for delay in FOUNDING_KILLS_MS {
+        let mut cluster = Cluster::describe("founding", &[Program::Ours; 1], |_, spec| spec);
+        cluster.spawn_all();
+        std::thread::sleep(Duration::from_millis(delay));
+        cluster.member_mut(0).kill9();
+        let begun = Instant::now();
+        cluster.member_mut(0).restart();
+        let v2 = http::get(cluster.member(0).client(), "/v2/keys/").expect("GET /v2/keys");
+        assert_eq!(v2.status, 200, "the v2 API is on as on any fresh directory");
+        println!("killed after {delay} ms, up after {:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn members_come_back_from_kills_at_any_moment() {
     let mut run = Run::start();
+    run.fill();
     let writers = run.write("a");
     for _ in 0..3 {
         run.wait_written(WRITES_BETWEEN);
@@ -125,10 +173,14 @@ impl Run {
         usize::try_from(self.random % 3).expect("below three")
     }
 
+    fn all_but(&self, one: usize) -> Vec<Client> {
+        let others = self.clients.iter().enumerate().filter(|(number, _)| *number != one);
+        others.map(|(_, client)| client.clone()).collect()
+    }
+
     /// Kills a member and measures until writes are acknowledged again.
     fn kill(&mut self, victim: usize) -> Gap {
-        let survivors: Vec<Client> =
-            (0..3).filter(|at| *at != victim).map(|at| self.clients[at].clone()).collect();
+        let survivors = self.all_but(victim);
         let at = Instant::now();
         self.cluster.member_mut(victim).kill9();
         self.runtime.block_on(probe::measure(&survivors, at))
@@ -212,6 +264,16 @@ impl Run {
         println!("m{victim} is back after {:?}", begun.elapsed());
     }
 
+    /// Makes the database large enough for a snapshot to be under way for a while.
+    fn fill(&self) {
+        let value = vec![b'x'; FILL_VALUE_BYTES];
+        for number in 0..FILL_VALUES {
+            let key = format!("fill/{number}");
+            let put = self.clients[number % 3].put_value(&key, value.clone());
+            self.runtime.block_on(put).expect("fill the store");
+        }
+    }
+
     fn spawn_all(&mut self) {
         for member in self.cluster.members_mut() {
             *member = member.spec().clone().spawn();
@@ -248,6 +310,13 @@ impl Run {
         println!("writers: {written}");
         written.check_never_timed_out();
         self.check_state(&[&before, &written]);
+    }
+}
+
+/// Puts so much that whoever misses it needs a snapshot.
+async fn write_past_a_snapshot(client: &Client) {
+    for number in 0..WRITES_FOR_SNAPSHOT {
+        client.put(&format!("past/{number}")).await.expect("put through a survivor");
     }
 }
 

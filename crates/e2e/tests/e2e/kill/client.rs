@@ -44,8 +44,12 @@ impl Client {
 
     /// Puts `key` with itself as value; returns the revision.
     pub(super) async fn put(&self, key: &str) -> Result<i64, tonic::Status> {
-        let key = bytes::Bytes::copy_from_slice(key.as_bytes());
-        let request = PutRequest { key: key.clone(), value: key, ..PutRequest::default() };
+        self.put_value(key, key.as_bytes().to_vec()).await
+    }
+
+    pub(super) async fn put_value(&self, key: &str, value: Vec<u8>) -> Result<i64, tonic::Status> {
+        let key = key.to_owned().into();
+        let request = PutRequest { key, value: value.into(), ..PutRequest::default() };
         let reply = self.kv().put(request).await?.into_inner();
         Ok(reply.header.map_or(0, |header| header.revision))
     }
