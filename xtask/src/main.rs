@@ -8,6 +8,7 @@
 
 mod ci;
 mod codegen;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   ci                 run everything that CI runs (.ci/run)
   codegen [--check]  write (or compare) crates/proto/src/generated from crates/proto/proto
+  sim [--seeds N] [--from S] [--seed S] [--trace] ...
+                     run seeds of the simulated cluster, print the replay of failures
   tidy               check headers, crate arrows, stray text, links, licences";
 
 fn main() -> Result<()> {
@@ -27,6 +30,7 @@ fn main() -> Result<()> {
         ["ci"] => ci::run(),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["sim", arguments @ ..] => sim::run(arguments),
         ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),
     }

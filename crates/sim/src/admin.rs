@@ -7,7 +7,7 @@
 //! Invariants: a member without its disk never comes back under its old ID.
 //! Source:     design.md 4 (last paragraph), peer-protocol.md 12.4.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use consensus::Input;
 use membership::strict::{Connections, Rule};
@@ -33,7 +33,7 @@ const LEARNER_LAG_MAX: u64 = 5;
 pub(crate) struct Admin {
     pub(crate) cluster_id: ClusterId,
     /// Proposed, and not started.
-    proposed: BTreeMap<NodeId, Descriptor>,
+    proposed: BTreeSet<NodeId>,
     urls: u64,
     pub(crate) added: u64,
 }
@@ -43,7 +43,8 @@ impl World {
         self.schedule.after(INTERVAL_US, Event::Admin);
         let Some((life, members)) = self.best_informed() else { return Ok(()) };
         self.start_joined(&members)?;
-        let lost = members.members.keys().find(|id| self.members.get(id).is_some_and(|m| m.is_gone));
+        let lost =
+            members.members.keys().find(|id| self.members.get(id).is_some_and(|m| m.is_gone));
         if let Some(lost) = lost.copied() {
             return self.propose_removal(life, &members, lost);
         }
@@ -78,16 +79,16 @@ impl World {
         let joined: Vec<NodeId> = self
             .admin
             .proposed
-            .keys()
+            .iter()
             .filter(|id| members.members.contains_key(id))
             .copied()
             .collect();
         for id in joined {
-            let Some(descriptor) = self.admin.proposed.remove(&id) else { continue };
+            self.admin.proposed.remove(&id);
             let cluster_id = self.admin.cluster_id;
             let founding = Founding { local: id, cluster_id, members: Vec::new() };
             let disk = SimDisk::new(self.rng.random());
-            self.members.insert(id, Member::new(descriptor, founding, disk));
+            self.members.insert(id, Member::new(id, founding, disk));
             self.admin.added += 1;
             self.boot(id)?;
         }
@@ -139,7 +140,7 @@ impl World {
         let change_type =
             if is_learner { ConfChangeType::AddLearnerNode } else { ConfChangeType::AddNode };
         let context = json::conf_change_context(&member, false);
-        self.admin.proposed.insert(member.id, member.clone());
+        self.admin.proposed.insert(member.id);
         self.propose_change(life, change_type, member.id, context)
     }
 

@@ -13,22 +13,22 @@ mod config;
 mod outcome;
 mod trace;
 
-mod schedule;
-mod network;
-mod turn;
-mod shell;
 mod member;
+mod network;
+mod schedule;
+mod shell;
+mod turn;
 
-mod requests;
 mod clients;
 mod oracle;
+mod requests;
 
 mod admin;
 mod chores;
 mod faults;
+mod liveness;
 mod transfers;
 mod world;
-mod liveness;
 
 pub use config::{Config, Plant, Shape};
 pub use outcome::{Failure, Outcome, Violation};

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use sim::{Config, Failure, Outcome, Plant, Shape, run};
 
-const USAGE: &str = "usage: sim [--seeds N] [--from S] [--seed S] [--shape any|single|three|changing]
+const USAGE: &str =
+    "usage: sim [--seeds N] [--from S] [--seed S] [--shape any|single|three|changing]
            [--plant early-ack|forgotten-vote|skipped-apply|early-cut] [--outside-only] [--trace]";
 
 struct Order {
@@ -49,7 +50,6 @@ fn report(failure: &Failure) {
 
 /// What the runs saw together.
 #[derive(Debug, Default)]
-#[expect(dead_code, reason = "the fields are printed")]
 struct Total {
     events: u64,
     committed: u64,

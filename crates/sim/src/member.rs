@@ -9,10 +9,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use membership::Member as Descriptor;
 use node::boot::{self, Booted, Founding};
 use node::{Paths, Timing};
-use proto::raftpb::{HardState, Snapshot};
+use proto::raftpb::Snapshot;
 use simdisk::SimDisk;
 use types::NodeId;
 use wal::snap::SnapStore;
@@ -27,7 +26,6 @@ use crate::turn::Turn;
 /// A member.
 pub(crate) struct Member {
     pub(crate) id: NodeId,
-    pub(crate) descriptor: Descriptor,
     pub(crate) disk: SimDisk,
     founding: Founding,
     pub(crate) shell: Option<Box<Shell>>,
@@ -48,14 +46,12 @@ pub(crate) struct LogOnDisk {
     pub(crate) snapshot: (u64, u64),
     /// Index, term, fingerprint.
     pub(crate) entries: Vec<(u64, u64, u64)>,
-    pub(crate) hard_state: HardState,
 }
 
 impl Member {
-    pub(crate) fn new(descriptor: Descriptor, founding: Founding, disk: SimDisk) -> Self {
+    pub(crate) fn new(id: NodeId, founding: Founding, disk: SimDisk) -> Self {
         Self {
-            id: descriptor.id,
-            descriptor,
+            id,
             disk,
             founding,
             shell: None,
@@ -113,7 +109,10 @@ impl Member {
             strict_reconfig_check: true,
             force_new_cluster: false,
             server_version: "3.5.12".to_owned(),
-            seed: config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(self.id.0 ^ (self.lives << 32)),
+            seed: config
+                .seed
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(self.id.0 ^ (self.lives << 32)),
             segment_bytes: config.segment_bytes,
         }
     }
@@ -144,7 +143,6 @@ impl From<Replay> for LogOnDisk {
         Self {
             snapshot: (replay.snapshot.index, replay.snapshot.term),
             entries: replay.entries.iter().map(crate::shell::position).collect(),
-            hard_state: replay.hard_state,
         }
     }
 }
@@ -153,7 +151,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Stops that the disk was told to cause are no violation.
+/// In words, why a member cannot go on.
 pub(crate) fn describe(id: NodeId, stop: &Stop) -> String {
     format!("member {id} stopped: {stop}")
 }

@@ -38,7 +38,8 @@ impl Network {
         if self.cut.contains(&link) || rng.random_ratio(self.config.loss, 1_000) {
             return Vec::new();
         }
-        let copies = if may_repeat && rng.random_ratio(self.config.duplicate, 1_000) { 2 } else { 1 };
+        let copies =
+            if may_repeat && rng.random_ratio(self.config.duplicate, 1_000) { 2 } else { 1 };
         (0..copies).map(|_| self.delay_us(rng)).collect()
     }
 
@@ -63,8 +64,8 @@ impl Network {
             }
             3 => {
                 let alone = rng.random_range(0..ids.len().max(1));
-                let (incoming, outgoing) = [(true, true), (true, false), (false, true)]
-                    [rng.random_range(0..3)];
+                let (incoming, outgoing) =
+                    [(true, true), (true, false), (false, true)][rng.random_range(0..3)];
                 self.cut_where(ids, |from, to| {
                     (outgoing && from == alone) || (incoming && to == alone)
                 });

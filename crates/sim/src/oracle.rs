@@ -75,15 +75,18 @@ impl Oracles {
     }
 
     /// A member was asked to write to its log.
-    pub(crate) fn handed(&mut self, id: NodeId, write: &LogNote) -> Verdict {
-        self.matching.appended(id, self.logs.written(id), write)?;
+    pub(crate) fn handed(&mut self, id: NodeId, write: &LogNote) {
         self.logs.handed(id, write);
-        Ok(())
     }
 
     /// It has done so, durably.
-    pub(crate) fn synced(&mut self, id: NodeId, write: &LogNote) {
+    pub(crate) fn synced(&mut self, id: NodeId, write: &LogNote) -> Verdict {
+        self.matching.synced(id, self.logs.durable(id), write)?;
         self.logs.synced(id, write);
+        match write.hard_state {
+            Some((term, vote, _)) if !self.outside_only => self.memory.synced(id, term, vote),
+            _ => Ok(()),
+        }
     }
 
     /// A member has applied an entry.

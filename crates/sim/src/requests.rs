@@ -25,37 +25,91 @@ const LEASE_TTL: i64 = 100_000;
 /// A request of a client. Keys are small numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    Put { key: u8, value: String, lease: i64 },
-    Delete { key: u8 },
+    Put {
+        key: u8,
+        value: String,
+        lease: i64,
+    },
+    Delete {
+        key: u8,
+    },
     /// Puts if the value is the expected one, else reads.
-    Swap { key: u8, expected: String, value: String },
-    Compact { revision: i64 },
-    Grant { lease: i64 },
-    Revoke { lease: i64 },
-    V2Set { key: u8, value: String },
-    V2Swap { key: u8, expected: String, value: String },
-    V2Delete { key: u8 },
+    Swap {
+        key: u8,
+        expected: String,
+        value: String,
+    },
+    Compact {
+        revision: i64,
+    },
+    Grant {
+        lease: i64,
+    },
+    Revoke {
+        lease: i64,
+    },
+    V2Set {
+        key: u8,
+        value: String,
+    },
+    V2Swap {
+        key: u8,
+        expected: String,
+        value: String,
+    },
+    V2Delete {
+        key: u8,
+    },
     /// A node that goes away by itself; nobody reads it.
-    V2Fading { key: u8, expiration: i64 },
-    Read { key: u8 },
+    V2Fading {
+        key: u8,
+        expiration: i64,
+    },
+    Read {
+        key: u8,
+    },
     /// From the member's own state, however old.
-    SerializableRead { key: u8 },
-    V2Read { key: u8 },
+    SerializableRead {
+        key: u8,
+    },
+    V2Read {
+        key: u8,
+    },
 }
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Put { revision: i64 },
-    Deleted { revision: i64, count: i64 },
-    Swapped { revision: i64, seen: Option<Option<String>> },
+    Put {
+        revision: i64,
+    },
+    Deleted {
+        revision: i64,
+        count: i64,
+    },
+    Swapped {
+        revision: i64,
+        seen: Option<Option<String>>,
+    },
     Compacted,
     Granted,
     Revoked,
-    V2 { index: u64, previous: Option<String> },
-    V2Failed { code: u16, index: u64 },
-    Read { revision: i64, value: Option<String> },
-    V2Read { index: u64, value: Option<String> },
+    V2 {
+        index: u64,
+        previous: Option<String>,
+    },
+    V2Failed {
+        code: u16,
+        index: u64,
+    },
+    Read {
+        revision: i64,
+        value: Option<String>,
+    },
+    V2Read {
+        index: u64,
+        value: Option<String>,
+    },
     Failed(String),
     /// An answer of a form that the request cannot have.
     Strange,
@@ -63,10 +117,7 @@ pub(crate) enum Answer {
 
 impl Request {
     pub(crate) fn is_read(&self) -> bool {
-        matches!(
-            self,
-            Self::Read { .. } | Self::SerializableRead { .. } | Self::V2Read { .. }
-        )
+        matches!(self, Self::Read { .. } | Self::SerializableRead { .. } | Self::V2Read { .. })
     }
 
     /// The bytes for the log; reads have none.
@@ -184,9 +235,7 @@ pub(crate) fn answer(reply: &Reply) -> Answer {
             index: event.node.modified_index,
             previous: event.prev_node.as_ref().and_then(|node| node.value.clone()),
         },
-        Reply::V2(Err(error)) => {
-            Answer::V2Failed { code: error.code.number(), index: error.index }
-        }
+        Reply::V2(Err(error)) => Answer::V2Failed { code: error.code.number(), index: error.index },
         Reply::Members(_) => Answer::Strange,
     }
 }

@@ -30,9 +30,17 @@ pub(crate) enum Event {
     /// A message arrives, as bytes.
     Deliver(Bytes),
     /// The image of a database has arrived; it is written.
-    SnapshotArrives { sender: Life, message: Box<Message>, image: Vec<u8> },
+    SnapshotArrives {
+        sender: Life,
+        message: Box<Message>,
+        image: Vec<u8>,
+    },
     /// It gets its name and is handed to raft.
-    SnapshotReceived { sender: Life, receiver: Life, message: Box<Message> },
+    SnapshotReceived {
+        sender: Life,
+        receiver: Life,
+        message: Box<Message>,
+    },
     /// A member's own chores: publishing itself, the leader's duties, purging.
     Chores(Life),
     /// A removed member has had time to send its last messages.

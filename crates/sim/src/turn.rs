@@ -10,7 +10,7 @@ use std::sync::Arc;
 use apply::Reply;
 use backend::View;
 use consensus::{RejectReason, Role};
-use proto::raftpb::{Entry, HardState, Message};
+use proto::raftpb::{Entry, Message};
 use rand::rngs::StdRng;
 use types::{NodeId, RequestId};
 
@@ -52,7 +52,8 @@ pub(crate) struct Transfer {
 pub(crate) struct LogNote {
     /// Index, term, fingerprint of the content.
     pub(crate) entries: Vec<(u64, u64, u64)>,
-    pub(crate) hard_state: Option<HardState>,
+    /// Term, vote and commit index, if they are written.
+    pub(crate) hard_state: Option<(u64, u64, u64)>,
     /// Position of a received snapshot.
     pub(crate) snapshot: Option<(u64, u64)>,
 }
@@ -74,7 +75,11 @@ pub(crate) struct AppliedNote {
 /// A fact for the oracles.
 #[derive(Debug)]
 pub(crate) enum Note {
-    Role { term: u64, leader: NodeId, role: Role },
+    Role {
+        term: u64,
+        leader: NodeId,
+        role: Role,
+    },
     Handed(LogNote),
     Synced(LogNote),
     Applied(Box<AppliedNote>),
@@ -82,7 +87,10 @@ pub(crate) enum Note {
     /// A read that may now be served here.
     ReadReady(RequestId),
     ReadDropped(Vec<RequestId>),
-    Installed { index: u64, state_hash: Option<u64> },
+    Installed {
+        index: u64,
+        state_hash: Option<u64>,
+    },
     Checkpoint(u64),
     SelfRemoved,
 }

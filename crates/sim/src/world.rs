@@ -109,10 +109,9 @@ impl World {
             membership::bootstrap::initial_members(&urls.collect(), "sim").unwrap_or_default();
         self.admin.cluster_id = cluster_id;
         for descriptor in &members {
-            let founding =
-                Founding { local: descriptor.id, cluster_id, members: members.clone() };
+            let founding = Founding { local: descriptor.id, cluster_id, members: members.clone() };
             let disk = SimDisk::new(self.rng.random());
-            let member = Member::new(descriptor.clone(), founding, disk);
+            let member = Member::new(descriptor.id, founding, disk);
             self.members.insert(descriptor.id, member);
             let delay_us = self.rng.random_range(0..100_000);
             self.schedule.after(delay_us, Event::Restart(descriptor.id));
@@ -297,7 +296,7 @@ impl World {
             return Ok(());
         }
         booted.map_err(|error| Violation::new("start", format!("member {id}: {error}")))?;
-        let log = found.unwrap_or_else(|| Ok(None));
+        let log = found.unwrap_or(Ok(None));
         let log = log.map_err(|error| Violation::new("start", format!("log of {id}: {error}")))?;
         self.judge_start(id, &log.unwrap_or_default())?;
         self.schedule.after(1, Event::Tick(life));
@@ -319,11 +318,7 @@ impl World {
         self.schedule.after(pause_us, Event::Restart(id));
     }
 
-    fn judge_start(
-        &mut self,
-        id: NodeId,
-        log: &crate::member::LogOnDisk,
-    ) -> Result<(), Violation> {
+    fn judge_start(&mut self, id: NodeId, log: &crate::member::LogOnDisk) -> Result<(), Violation> {
         let Some(shell) = self.members.get(&id).and_then(|member| member.shell.as_ref()) else {
             return Ok(());
         };
@@ -354,14 +349,17 @@ impl World {
                 self.trace.number(term ^ id.0);
                 self.oracles.role(id, term, role)
             }
-            Note::Handed(write) => self.oracles.handed(id, &write),
-            Note::Synced(write) => {
-                self.trace.line(now_us, || format!("{id}: synced {write:?}"));
-                self.oracles.synced(id, &write);
+            Note::Handed(write) => {
+                self.oracles.handed(id, &write);
                 Ok(())
             }
+            Note::Synced(write) => {
+                self.trace.line(now_us, || format!("{id}: synced {write:?}"));
+                self.oracles.synced(id, &write)
+            }
             Note::Applied(note) => self.judge_applied(life, &note),
-            Note::Rejected(requests, _) => {
+            Note::Rejected(requests, reason) => {
+                self.trace.line(now_us, || format!("{id}: rejects {requests:?}: {reason:?}"));
                 requests.into_iter().try_for_each(|request| self.refuse(life, request))
             }
             Note::ReadReady(request) => self.serve_read(life, request),

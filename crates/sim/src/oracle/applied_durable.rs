@@ -23,12 +23,7 @@ pub(super) struct AppliedDurable {
 }
 
 impl AppliedDurable {
-    pub(super) fn first_applied(
-        &self,
-        id: NodeId,
-        note: &AppliedNote,
-        logs: &LogBooks,
-    ) -> Verdict {
+    pub(super) fn first_applied(&self, id: NodeId, note: &AppliedNote, logs: &LogBooks) -> Verdict {
         let Entry { index, term, .. } = note.entry;
         if term == FOUNDING_TERM {
             return Ok(());
@@ -36,9 +31,8 @@ impl AppliedDurable {
         let has = |id: u64| logs.durable(NodeId(id)).has(index, term);
         // The leader may have counted before it applied the last change in front of the entry.
         let mut in_force = self.voters.range(..index).rev().map(|(_, voters)| voters).take(2);
-        let is_committed = in_force.any(|voters| {
-            voters.iter().filter(|voter| has(**voter)).count() > voters.len() / 2
-        });
+        let is_committed = in_force
+            .any(|voters| voters.iter().filter(|voter| has(**voter)).count() > voters.len() / 2);
         if is_committed && has(id.0) {
             return Ok(());
         }

@@ -1,6 +1,8 @@
 //! If two logs contain an entry with the same index and term, they are identical up to it.
 //!
-//! Checked by induction: an entry of some index and term has one content and one predecessor.
+//! Checked by induction: an entry of some index and term has one content and one predecessor. Only
+//! what is durable counts: a lone voter that loses its election with its power may lead the same
+//! term once more, with other entries, and nobody has seen the first.
 //!
 //! Source:     Raft paper 5.3, figure 3 "Log Matching".
 
@@ -20,7 +22,7 @@ pub(super) struct LogMatching {
 }
 
 impl LogMatching {
-    pub(super) fn appended(&mut self, id: NodeId, log: &Book, write: &LogNote) -> Verdict {
+    pub(super) fn synced(&mut self, id: NodeId, log: &Book, write: &LogNote) -> Verdict {
         let first = write.entries.first().map_or(0, |entry| entry.0);
         let mut before = match write.snapshot {
             Some((index, term)) => (index + 1 == first).then_some(term),

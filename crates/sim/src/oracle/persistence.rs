@@ -43,6 +43,13 @@ impl Persistence {
         }
     }
 
+    /// A term and perhaps a vote are on stable storage.
+    pub(super) fn synced(&mut self, id: NodeId, term: u64, vote: u64) -> Verdict {
+        let known = self.terms.entry(id).or_default();
+        *known = (*known).max(term);
+        if vote == 0 { Ok(()) } else { self.voted(id, term, vote) }
+    }
+
     fn voted(&mut self, id: NodeId, term: u64, candidate: u64) -> Verdict {
         let known = *self.votes.entry((id, term)).or_insert(candidate);
         if known == candidate {
@@ -80,7 +87,8 @@ pub(super) fn check_log(id: NodeId, durable: &Book, found: &LogOnDisk) -> Verdic
             return Err(Violation::new("persistence of the log", detail));
         }
     }
-    if durable.snapshot.0 > found.snapshot.0 && found.entries.len() as u64 + found.snapshot.0 < durable.snapshot.0 {
+    let last = found.snapshot.0 + found.entries.len() as u64;
+    if last < durable.snapshot.0 {
         let detail = format!("{id} lost the snapshot at {} from its disk", durable.snapshot.0);
         return Err(Violation::new("persistence of the log", detail));
     }

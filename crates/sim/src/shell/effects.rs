@@ -65,7 +65,7 @@ impl Shell {
         let received = snapshot.and_then(|_| self.received.take());
         let note = LogNote {
             entries: entries.iter().map(position).collect(),
-            hard_state,
+            hard_state: hard_state.map(|state| (state.term, state.vote, state.commit)),
             snapshot: received.as_ref().map(|it| (it.metadata.index, it.metadata.term)),
         };
         turn.notes.push(Note::Handed(note.clone()));
@@ -77,7 +77,7 @@ impl Shell {
             received,
             must_sync,
             then,
-            note,
+            note: Box::new(note),
         });
         turn.wake(Task::LogWrite);
     }

@@ -19,7 +19,7 @@ pub(super) enum LogJob {
         received: Option<Snapshot>,
         must_sync: bool,
         then: Vec<Message>,
-        note: LogNote,
+        note: Box<LogNote>,
     },
     Checkpoint(WalSnapshot),
     Release(u64),
@@ -80,7 +80,7 @@ impl Shell {
                 debts.must_sync |= must_sync;
                 debts.persisted = Some(number);
                 debts.messages.extend(then);
-                debts.notes.push(note);
+                debts.notes.push(*note);
             }
             LogJob::Checkpoint(record) => {
                 self.wal.save_snapshot(&record)?;
