@@ -37,9 +37,17 @@ pub(super) fn normalise(words: &[String], finished: Finished, added: &[String]) 
         text = quoted_after(text, TEXTS);
         text = after(text, &["took = ", "\"Took\" : "], |letter| !letter.is_whitespace());
         text = after(text, &["isLeader="], char::is_alphabetic);
-        by_command(&words.join(" "), text)
+        by_command(&words.join(" "), either_deadline(text))
     };
     Finished { exit, stdout: clean(stdout), stderr: clean(stderr) }
+}
+
+/// Client and server keep the same deadline, and either may be first to say that it has passed.
+fn either_deadline(text: String) -> String {
+    ["Unknown", "DeadlineExceeded"].iter().fold(text, |text, code| {
+        let said = format!("rpc error: code = {code} desc = context deadline exceeded");
+        text.replace(&said, "context deadline exceeded")
+    })
 }
 
 fn by_command(words: &str, text: String) -> String {

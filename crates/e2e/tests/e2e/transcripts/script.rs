@@ -1,8 +1,9 @@
 //! The scripts' form: `$ v3@0 put key 'a value'`, then lines of input beginning with `<`.
 //!
 //! `v2` and `v3` choose the API, `@0` one endpoint in place of all three; `$~` repeats a command until
-//! it succeeds. `% kill 2` ends a member by SIGKILL before the next command. `#` begins a comment. In single quotes `\n` stands for a new line. `! text (reason)`
-//! after a command: the answers must differ, and ours has the text.
+//! it succeeds. `% kill 2` ends a member by SIGKILL before the next command. In single quotes `\n`
+//! stands for a new line. `! text (reason)` after a command: the answers must differ, and ours has
+//! the text on stderr; `? text (reason)`: they may. `#` begins a comment.
 
 use e2e::Api;
 
@@ -11,6 +12,15 @@ use e2e::Api;
 pub(super) enum Repeat {
     No,
     UntilSuccess,
+}
+
+/// A difference between the answers that is no mistake.
+#[derive(Clone, Debug)]
+pub(super) enum Difference {
+    /// There is one, and our answer has this text.
+    Always(String),
+    /// As above, or the answers are equal: it depends on who leads.
+    Sometimes(String),
 }
 
 /// One command of a script.
@@ -25,8 +35,8 @@ pub(super) struct Step {
     pub(super) repeat: Repeat,
     /// Members killed before it.
     pub(super) kills: Vec<usize>,
-    /// What our answer says where it differs from that of 3.4.23 for a good reason.
-    pub(super) accepted: Option<String>,
+    /// The difference from 3.4.23 that has a good reason.
+    pub(super) accepted: Option<Difference>,
 }
 
 /// Reads a script; a mistake in one fails the test.
@@ -45,13 +55,25 @@ pub(super) fn parse(text: &str) -> Vec<Step> {
             step.input.push_str(input.strip_prefix(' ').unwrap_or(input));
             step.input.push('\n');
         } else if let Some(difference) = line.strip_prefix("! ") {
-            let (text, _reason) = difference.split_once(" (").expect("a difference has a reason");
-            steps.last_mut().expect("follows a command").accepted = Some(text.to_owned());
+            accept(&mut steps, Difference::Always(reasoned(difference)));
+        } else if let Some(difference) = line.strip_prefix("? ") {
+            accept(&mut steps, Difference::Sometimes(reasoned(difference)));
         } else {
             assert!(line.is_empty() || line.starts_with('#'), "not understood: {line}");
         }
     }
     steps
+}
+
+fn accept(steps: &mut [Step], difference: Difference) {
+    steps.last_mut().expect("a difference follows a command").accepted = Some(difference);
+}
+
+/// The text without the reason, which has to be there.
+fn reasoned(difference: &str) -> String {
+    let (text, reason) = difference.split_once(" (").expect("a difference has a reason");
+    assert!(reason.ends_with(')'), "{difference}");
+    text.to_owned()
 }
 
 fn step(command: &str, repeat: Repeat, kills: Vec<usize>) -> Step {
