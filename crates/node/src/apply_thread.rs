@@ -336,6 +336,10 @@ impl ApplyThread {
         }
         self.checkpoints.installed(LogIndex(meta.index));
         let _ = resume.send(());
+        if let Some(revision) = restored.resume_compaction {
+            // The sender was in the middle of it.
+            self.compactor.schedule(revision);
+        }
         self.transport.set_peers(&peers);
         self.shared.applied.store(meta.index, Ordering::Release);
         self.shared.waiters.applied(LogIndex(meta.index));

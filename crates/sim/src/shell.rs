@@ -167,13 +167,14 @@ impl Shell {
         &self.snaps
     }
 
-    /// Whether nothing is being written, applied, committed or installed.
+    /// Whether nothing is being written, applied, committed, compacted or installed.
     pub(crate) fn is_settled(&self) -> bool {
         self.applier.is_idle()
             && self.log.is_idle()
             && self.flusher.is_idle()
             && self.checkpoint.is_idle()
             && self.compactor.is_idle()
+            && self.machine.store().pending_compaction().is_none()
             && self.overlay.active().ops() == 0
             && !self.machine.is_replaying()
     }

@@ -30,7 +30,7 @@ impl Checkpoint {
 
     /// A received snapshot counts as a checkpoint.
     pub(super) fn installed(&mut self, index: u64) {
-        self.last = index;
+        self.last = self.last.max(index);
     }
 }
 
@@ -59,6 +59,12 @@ impl Shell {
 
     pub(super) fn checkpoint_save(&mut self, turn: &mut Turn<'_>) -> Result<(), Stop> {
         let Some(snapshot) = &self.checkpoint.snapshot else { return Ok(()) };
+        if snapshot.metadata.index <= self.checkpoint.last {
+            // A received snapshot was faster.
+            self.checkpoint.snapshot = None;
+            self.checkpoint.running = false;
+            return Ok(());
+        }
         self.snaps.save(snapshot)?;
         self.log.queue.push(LogJob::Checkpoint(wal_record(snapshot)));
         turn.wake(Task::LogWrite);
@@ -68,7 +74,7 @@ impl Shell {
     pub(super) fn checkpoint_release(&mut self, turn: &mut Turn<'_>) -> Result<(), Stop> {
         let Some(snapshot) = self.checkpoint.snapshot.take() else { return Ok(()) };
         let index = snapshot.metadata.index;
-        self.checkpoint.last = index;
+        self.checkpoint.installed(index);
         self.log.queue.push(LogJob::Release(index));
         turn.wake(Task::LogWrite);
         let compact = index.saturating_sub(self.limits.catchup_entries);
