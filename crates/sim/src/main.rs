@@ -55,6 +55,7 @@ struct Total {
     committed: u64,
     answered: u64,
     crashes: u64,
+    ahead: u64,
     checkpoints: u64,
     installs: u64,
     added: u64,
@@ -70,6 +71,7 @@ impl Total {
         self.committed += outcome.committed;
         self.answered += outcome.answered;
         self.crashes += outcome.crashes;
+        self.ahead += outcome.ahead;
         self.checkpoints += outcome.checkpoints;
         self.installs += outcome.installs;
         self.added += outcome.added;

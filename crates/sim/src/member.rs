@@ -46,6 +46,8 @@ pub(crate) struct LogOnDisk {
     pub(crate) snapshot: (u64, u64),
     /// Index, term, fingerprint.
     pub(crate) entries: Vec<(u64, u64, u64)>,
+    /// Commit index of the last hard state.
+    pub(crate) commit: u64,
 }
 
 impl Member {
@@ -143,6 +145,7 @@ impl From<Replay> for LogOnDisk {
         Self {
             snapshot: (replay.snapshot.index, replay.snapshot.term),
             entries: replay.entries.iter().map(crate::shell::position).collect(),
+            commit: replay.hard_state.commit,
         }
     }
 }

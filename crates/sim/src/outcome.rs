@@ -17,6 +17,8 @@ pub struct Outcome {
     pub answered: u64,
     /// Crashes of all kinds.
     pub crashes: u64,
+    /// Starts with a database that was ahead of the commit index on disk.
+    pub ahead: u64,
     /// Checkpoints whose log record became durable.
     pub checkpoints: u64,
     /// Snapshots installed from a leader.

@@ -46,6 +46,7 @@ pub(crate) struct World {
     /// Whether clients ask for more.
     pub(crate) clients_work: bool,
     pub(crate) crashes: u64,
+    ahead: u64,
     checkpoints: u64,
     installs: u64,
     events: u64,
@@ -91,6 +92,7 @@ impl World {
             faults_last: true,
             clients_work: true,
             crashes: 0,
+            ahead: 0,
             checkpoints: 0,
             installs: 0,
             events: 0,
@@ -325,6 +327,7 @@ impl World {
         let status = shell.driver.status();
         shell.machine().check_invariants();
         let (index, hash) = (shell.machine().consistent_index().0, shell.state_hash());
+        self.ahead += u64::from(index > log.commit);
         self.oracles.restarted(id, log, (status.term.0, status.vote.0))?;
         if index == 0 { Ok(()) } else { self.oracles.restored(id, index, hash) }
     }
@@ -405,6 +408,7 @@ impl World {
             committed: self.oracles.committed_entries(),
             answered: self.clients.answered,
             crashes: self.crashes,
+            ahead: self.ahead,
             checkpoints: self.checkpoints,
             installs: self.installs,
             added: self.admin.added,

@@ -20,6 +20,7 @@ fn check(shape: Shape, seeds: std::ops::Range<u64>) -> Outcome {
                 committed: total.committed + outcome.committed,
                 answered: total.answered + outcome.answered,
                 crashes: total.crashes + outcome.crashes,
+                ahead: total.ahead + outcome.ahead,
                 checkpoints: total.checkpoints + outcome.checkpoints,
                 installs: total.installs + outcome.installs,
                 added: total.added + outcome.added,
@@ -36,6 +37,7 @@ fn any_cluster_first_hundred() {
     // Seeds that exercise nothing would hold everything, too.
     assert!(total.answered > 10_000 && total.crashes > 500, "{total:?}");
     assert!(total.checkpoints > 500 && total.installs > 20 && total.added > 20, "{total:?}");
+    assert!(total.ahead > 5, "{total:?}");
 }
 
 #[test]
