@@ -102,6 +102,95 @@ fn leases_of_go(go: &e2e::Etcd) -> String {
     lease
 }
 
+/// With v2 writes alone Go 3.4 leaves the database as it found it, positions of v2 rows included.
+#[test]
+fn only_v2_writes_of_go() {
+    for program in GO {
+        let site = Site::new("only-v2");
+        let dir = site.path("dir");
+        let mut ours = site.start(Program::Ours, &dir, &CHECKPOINTS);
+        load::both(&ours, "ours");
+        ours.terminate();
+        let mut go = site.start(program, &dir, &[]);
+        for number in 0..20 {
+            load::v2(&go, "PUT", &format!("/v2/keys/ours/list/e{number}"), "value=of+go");
+        }
+        let of_go = Picture::of(&go, "ours");
+        go.kill9();
+        for _ in 0..2 {
+            ours.restart();
+            assert_eq!(Picture::of(&ours, "ours"), of_go, "ours after {program:?}");
+            ours.kill9();
+        }
+    }
+}
+
+/// Killed in the middle of writes: ours and Go see the same in what is left, and all that was
+/// acknowledged.
+#[test]
+fn dirs_killed_under_load() {
+    let site = Site::new("under-load");
+    let dir = site.path("dir");
+    let mut ours = site.start(Program::Ours, &dir, &CHECKPOINTS);
+    load::both(&ours, "load");
+    let (v3, v2) = write_until_killed(&mut ours);
+    let mut pictures = Vec::new();
+    for program in [Program::Ours, Program::GoEtcd351, Program::GoEtcd34] {
+        let copy = site.copy(&dir, &format!("{program:?}"));
+        let mut server = site.start(program, &copy, &[]);
+        let picture = Picture::of(&server, "load");
+        for number in 0..v3 {
+            let value =
+                load::v3(&server, &["get", &format!("busy/k{number}"), "--print-value-only"]);
+            assert_eq!(value, "v\n", "{program:?} lost v3 write {number} of {v3}");
+        }
+        for number in 0..v2 {
+            let path = format!("/v2/keys/busy/k{number}");
+            let reply = e2e::http::get(server.client(), &path).expect("v2 request");
+            assert_eq!(reply.status, 200, "{program:?} lost v2 write {number} of {v2}");
+        }
+        server.terminate();
+        pictures.push(picture);
+    }
+    assert_eq!(pictures[1], pictures[0]);
+    assert_eq!(pictures[2], pictures[0]);
+}
+
+/// Acknowledged writes of each API, when the server is killed under both kinds.
+fn write_until_killed(server: &mut e2e::Etcd) -> (usize, usize) {
+    const V3_WRITES: usize = 12;
+    let (client, address) = (load::client(server), server.client());
+    std::thread::scope(|scope| {
+        let (done, killed) = std::sync::mpsc::channel();
+        let v3 = scope.spawn(move || {
+            let mut acknowledged = 0;
+            loop {
+                let key = format!("busy/k{acknowledged}");
+                let put = client.run(&["put", &key, "v", "--command-timeout=2s"]);
+                if put.exit != e2e::Exit::Code(0) {
+                    return acknowledged;
+                }
+                acknowledged += 1;
+                if acknowledged == V3_WRITES {
+                    let _ = done.send(());
+                }
+            }
+        });
+        let v2 = scope.spawn(move || {
+            (0..)
+                .take_while(|number| {
+                    let path = format!("/v2/keys/busy/k{number}");
+                    let reply = e2e::http::form(address, "PUT", &path, "value=v");
+                    reply.is_ok_and(|reply| reply.status == 201)
+                })
+                .count()
+        });
+        let _ = killed.recv_timeout(e2e::etcd::START_PATIENCE);
+        server.kill9();
+        (v3.join().expect("v3 writer"), v2.join().expect("v2 writer"))
+    })
+}
+
 /// Segments change on both sides: more is written than fits into one.
 #[test]
 fn logs_that_were_cut() {
