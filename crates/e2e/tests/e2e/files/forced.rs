@@ -75,8 +75,7 @@ fn check_later_start(server: &mut Etcd) {
     assert_eq!(Picture::of(server, "three"), after);
 }
 
-/// The directory of a member that was forced by Go, and one restored from a snapshot by Go's tool:
-/// the rows of the v2 tree in it are of another life of the cluster.
+/// Go's tool keeps the rows of our v2 tree, but they are of another cluster and not to be trusted.
 #[test]
 fn a_snapshot_restored_by_go_is_opened() {
     let site = Site::new("restored");
