@@ -12,6 +12,9 @@ use crate::program::Program;
 use crate::tempdir::TempDir;
 use crate::{http, wait};
 
+/// How long a member that is not frozen may take to answer.
+const METRICS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Members that began together.
 #[derive(Debug)]
 pub struct Cluster {
@@ -190,7 +193,7 @@ impl Cluster {
     #[must_use]
     pub fn leader(&self) -> Option<usize> {
         self.members.iter().position(|member| {
-            let metrics = http::get(member.client(), "/metrics");
+            let metrics = http::get_within(member.client(), "/metrics", METRICS_PATIENCE);
             metrics
                 .is_ok_and(|reply| reply.body.lines().any(|line| line == "etcd_server_is_leader 1"))
         })

@@ -22,6 +22,9 @@ pub const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an orderly stop may take.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a ready server may take to answer.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How settings reach the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartStyle {
@@ -269,7 +272,9 @@ impl Etcd {
     /// Whether it answers `GET /health` with 200.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        http::get(self.client(), "/health").is_ok_and(|reply| reply.status == 200)
+        // Before it serves, connections are taken by the kernel and nobody answers.
+        let reply = http::get_within(self.client(), "/health", HEALTH_PATIENCE);
+        reply.is_ok_and(|reply| reply.status == 200)
     }
 
     /// Waits until it is healthy.

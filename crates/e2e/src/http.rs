@@ -35,6 +35,18 @@ pub fn get(server: SocketAddr, path: &str) -> io::Result<Response> {
     request(server, "GET", path, &[], "")
 }
 
+/// `GET path` that gives up when the server is silent for `patience`.
+///
+/// # Errors
+/// As [`request`].
+pub fn get_within(server: SocketAddr, path: &str, patience: Duration) -> io::Result<Response> {
+    let mut stream = connect(server)?;
+    stream.set_read_timeout(Some(patience))?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    read_response(&mut stream)
+}
+
 /// Sends a form (`key=value&...`, already escaped) with `method`, as v2 clients do.
 ///
 /// # Errors

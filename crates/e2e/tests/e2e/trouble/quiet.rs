@@ -5,8 +5,14 @@ use serde_json::Value;
 
 use super::Acknowledged;
 
-/// Messages above info that belong to a start, a stop or a restart in which nothing is wrong.
-const LISTED: &[&str] = &[];
+/// Lines above info that belong to the time before a member is ready, by two texts in them: the
+/// members do not begin to listen at the same moment.
+const LISTED_AT_START: &[(&str, &str)] = &[
+    ("stream is down", "connect to peer: Connection refused"),
+    ("peer became inactive", "connect to peer: Connection refused"),
+];
+/// Ends the start.
+const READY: &str = "ready to serve client requests";
 
 #[test]
 fn a_quiet_run_warns_of_nothing() {
@@ -27,12 +33,20 @@ fn a_quiet_run_warns_of_nothing() {
 
 /// Lines above info that are not listed, and lines that are no JSON objects with etcd's keys.
 fn unlisted_lines(log: &str) -> Vec<String> {
-    let is_fine = |line: &str| {
-        let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else { return false };
-        let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
-        let has_keys = ["level", "ts", "caller", "msg"].iter().all(|key| !text(key).is_empty());
-        let is_listed = LISTED.iter().any(|listed| text("msg").contains(listed));
-        has_keys && (matches!(text("level"), "debug" | "info") || is_listed)
+    let ready = log.lines().position(|line| line.contains(READY)).unwrap_or(usize::MAX);
+    let is_listed = |line: &str| {
+        LISTED_AT_START
+            .iter()
+            .any(|(message, reason)| line.contains(message) && line.contains(reason))
     };
-    log.lines().filter(|line| !is_fine(line)).map(str::to_owned).collect()
+    let is_fine = |number: usize, line: &str| is_info(line) || (number < ready && is_listed(line));
+    let unlisted = log.lines().enumerate().filter(|(number, line)| !is_fine(*number, line));
+    unlisted.map(|(_, line)| line.to_owned()).collect()
+}
+
+fn is_info(line: &str) -> bool {
+    let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else { return false };
+    let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
+    let has_keys = ["level", "ts", "caller", "msg"].iter().all(|key| !text(key).is_empty());
+    has_keys && matches!(text("level"), "debug" | "info")
 }
