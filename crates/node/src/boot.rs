@@ -77,13 +77,13 @@ pub enum BootError {
     #[error(transparent)]
     Wal(#[from] WalError),
     /// The database.
-    #[error("open database: {0}")]
+    #[error("open database")]
     Engine(#[from] EngineError),
     /// The replicated state.
-    #[error("restore state: {0}")]
+    #[error("restore state")]
     State(#[from] apply::Fault),
     /// Raft.
-    #[error("start raft: {0}")]
+    #[error("start raft")]
     Raft(#[from] consensus::StartError),
     /// Another process has the directory.
     #[error("cannot open database {path}: another process has locked it")]
@@ -106,7 +106,7 @@ pub enum BootError {
         reason: String,
     },
     /// A file operation outside of the formats.
-    #[error("{operation}: {source}")]
+    #[error("{operation}")]
     Io {
         /// What was tried.
         operation: &'static str,

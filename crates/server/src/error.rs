@@ -48,7 +48,7 @@ pub enum StartError {
     #[error(transparent)]
     Boot(#[from] node::boot::BootError),
     /// A thread or runtime could not be started.
-    #[error("{operation}: {source}")]
+    #[error("{operation}")]
     System {
         /// What was tried.
         operation: &'static str,
