@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Etcd, Program, http};
+use e2e::etcd::STOP_PATIENCE;
+use e2e::{Etcd, Exit, Program, http};
 
 use super::load;
 use super::picture::Picture;
@@ -19,6 +20,24 @@ fn dirs_of_go_34() {
 #[test]
 fn dirs_of_go_351() {
     adopt(Program::GoEtcd351, "3.5.0");
+}
+
+/// Until auth is supported, its data must not become readable by everybody.
+#[test]
+fn a_dir_with_auth_is_refused() {
+    let site = Site::new("auth");
+    let dir = site.path("dir");
+    let mut go = site.start(Program::GoEtcd34, &dir, &[]);
+    let _ = load::v3(&go, &["user", "add", "root:secret"]);
+    let _ = load::v3(&go, &["user", "grant-role", "root", "root"]);
+    let _ = load::v3(&go, &["auth", "enable"]);
+    go.terminate();
+    let (exit, log) = site.describe(Program::Ours, &dir, &[]).run_to_end(STOP_PATIENCE);
+    assert_eq!(exit, Exit::Code(1), "{log}");
+    let expected =
+        r#""restore state: auth is not supported yet, and this database has it enabled""#;
+    assert!(log.contains(expected), "{log}");
+    go.restart();
 }
 
 fn adopt(program: Program, version: &str) {
