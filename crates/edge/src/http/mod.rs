@@ -1,7 +1,7 @@
 //! The small HTTP endpoints: `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, and 404.
 //!
 //! Owns:       the routes outside `/v2` and gRPC, Go's rules for paths and forms, shared replies.
-//! Uses:       `node::Handle` through [`member::Member`]; `prometheus`.
+//! Uses:       `node::Handle` through `member::Member`; `prometheus`.
 //! Never:      bodies of requests; state beside counters.
 //! Invariants: every reply carries the CORS headers; HEAD never has a body.
 //! Source:     server-config.md 9 and 10; api-v2.md 1.9, 5.2.

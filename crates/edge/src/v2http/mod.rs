@@ -7,7 +7,7 @@
 //!             that have a meaning; no read writes to the log.
 //! Source:     api-v2.md 1, 2, 4, 5.1, 5.2, 8.
 //!
-//! Still refused with 501 by the parameter's name, in [`keys`]: `wait` and `ttl`.
+//! Still refused with 501 by the parameter's name, in `keys`: `wait` and `ttl`.
 
 mod form;
 mod keys;
