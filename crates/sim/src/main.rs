@@ -1,4 +1,10 @@
 //! Runs simulations from the command line; `cargo xtask sim` calls it.
+//!
+//! Owns:       the process's streams and exit code.
+//! Uses:       the `sim` library.
+//! Never:      decides anything about a run.
+//! Invariants: a failure is printed with the one line that replays it.
+//! Source:     docs/simulation.md.
 
 use std::process::ExitCode;
 
