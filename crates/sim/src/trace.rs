@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Lines kept; a run has many more events than anyone reads.
-const LINES_MAX: usize = 4_000;
+const LINES_MAX: usize = 200_000;
 
 /// Everything that happened, folded into one number.
 #[derive(Debug)]
