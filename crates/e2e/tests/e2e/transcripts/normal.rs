@@ -42,11 +42,19 @@ pub(super) fn normalise(words: &[String], finished: Finished, added: &[String]) 
     Finished { exit, stdout: clean(stdout), stderr: clean(stderr) }
 }
 
-/// Client and server keep the same deadline, and either may be first to say that it has passed.
+/// Client and server keep the same deadline, and either may be first to say that it has passed; the
+/// server's words depend on what it has noticed by then.
 fn either_deadline(text: String) -> String {
-    ["Unknown", "DeadlineExceeded"].iter().fold(text, |text, code| {
-        let said = format!("rpc error: code = {code} desc = context deadline exceeded");
-        text.replace(&said, "context deadline exceeded")
+    const PASSED: &str = "context deadline exceeded";
+    const SERVER_SAYS: &str = "etcdserver: request timed out";
+    let mut text = text;
+    for cause in
+        [", possibly due to connection lost", ", possibly due to previous leader failure", ""]
+    {
+        text = text.replace(&format!("{SERVER_SAYS}{cause}"), PASSED);
+    }
+    ["Unknown", "Unavailable", "DeadlineExceeded"].iter().fold(text, |text, code| {
+        text.replace(&format!("rpc error: code = {code} desc = {PASSED}"), PASSED)
     })
 }
 

@@ -3,7 +3,7 @@
 //! `v2` and `v3` choose the API, `@0` one endpoint in place of all three; `$~` repeats a command until
 //! it succeeds. `% kill 2` ends a member by SIGKILL before the next command. In single quotes `\n`
 //! stands for a new line. `! text (reason)` after a command: the answers must differ, and ours has
-//! the text on stderr; `? text (reason)`: they may. `#` begins a comment.
+//! the text on stderr. `#` begins a comment.
 
 use e2e::Api;
 
@@ -12,15 +12,6 @@ use e2e::Api;
 pub(super) enum Repeat {
     No,
     UntilSuccess,
-}
-
-/// A difference between the answers that is no mistake.
-#[derive(Clone, Debug)]
-pub(super) enum Difference {
-    /// There is one, and our answer has this text.
-    Always(String),
-    /// As above, or the answers are equal: it depends on who leads.
-    Sometimes(String),
 }
 
 /// One command of a script.
@@ -35,8 +26,8 @@ pub(super) struct Step {
     pub(super) repeat: Repeat,
     /// Members killed before it.
     pub(super) kills: Vec<usize>,
-    /// The difference from 3.4.23 that has a good reason.
-    pub(super) accepted: Option<Difference>,
+    /// What our answer says where it differs from that of 3.4.23 for a good reason.
+    pub(super) accepted: Option<String>,
 }
 
 /// Reads a script; a mistake in one fails the test.
@@ -55,18 +46,13 @@ pub(super) fn parse(text: &str) -> Vec<Step> {
             step.input.push_str(input.strip_prefix(' ').unwrap_or(input));
             step.input.push('\n');
         } else if let Some(difference) = line.strip_prefix("! ") {
-            accept(&mut steps, Difference::Always(reasoned(difference)));
-        } else if let Some(difference) = line.strip_prefix("? ") {
-            accept(&mut steps, Difference::Sometimes(reasoned(difference)));
+            let step = steps.last_mut().expect("a difference follows a command");
+            step.accepted = Some(reasoned(difference));
         } else {
             assert!(line.is_empty() || line.starts_with('#'), "not understood: {line}");
         }
     }
     steps
-}
-
-fn accept(steps: &mut [Step], difference: Difference) {
-    steps.last_mut().expect("a difference follows a command").accepted = Some(difference);
 }
 
 /// The text without the reason, which has to be there.
