@@ -10,7 +10,7 @@ use consensus::Input;
 use proto::raftpb::{Snapshot, SnapshotMetadata};
 use types::{LogIndex, limits};
 use wal::snap::SnapStore;
-use wal::{Wal, WalError, WalSnapshot};
+use wal::{WalError, WalSnapshot};
 
 use crate::shared::Shared;
 use crate::wal_thread::{WalJob, WalQueue};
@@ -36,20 +36,6 @@ pub fn raft_snapshot(frozen: &Frozen) -> Snapshot {
             term: frozen.term.0,
         },
     }
-}
-
-/// Writes the `.snap` file and then its log record; the database commit of the capture is durable
-/// already. Each step is durable before the next begins.
-///
-/// # Errors
-/// Those of the two files; nothing of the log was given up.
-pub fn save_checkpoint(
-    snaps: &SnapStore,
-    wal: &mut Wal,
-    snapshot: &Snapshot,
-) -> Result<(), WalError> {
-    snaps.save(snapshot)?;
-    wal.save_snapshot(&wal_record(snapshot))
 }
 
 pub(crate) fn wal_record(snapshot: &Snapshot) -> WalSnapshot {

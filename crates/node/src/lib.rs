@@ -27,7 +27,7 @@ mod housekeeping;
 mod raft_thread;
 mod wal_thread;
 
-pub use checkpoint::{Capture, raft_snapshot, save_checkpoint};
+pub use checkpoint::{Capture, raft_snapshot};
 pub use handle::{Handle, ProposeReply, Status, V2Outcome};
 pub use node::{Node, Start};
 pub use options::{Options, Paths, Timing};
