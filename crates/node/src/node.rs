@@ -82,8 +82,7 @@ impl Node {
         let shared =
             Arc::new(Shared::new(metadata.node_id, machine, engine.view(), engine.sizes()));
         shared.write().overlay.extend(restored.ops);
-        let handle =
-            connect(&shared, &options, metadata.cluster_id, peer_urls, snaps.clone(), &runtime);
+        let handle = connect(&shared, &options, metadata.cluster_id, peer_urls, &runtime);
         for peer in known.iter().chain(&peers).filter(|peer| peer.id != metadata.node_id) {
             handle.transport().add_peer(peer.id, &peer.peer_urls);
         }
@@ -179,7 +178,6 @@ fn connect(
     options: &Options,
     cluster_id: ClusterId,
     peer_urls: Vec<String>,
-    snaps: SnapStore,
     runtime: &tokio::runtime::Handle,
 ) -> Handle {
     let transport_options = transport::Options::new(
@@ -189,7 +187,7 @@ fn connect(
         options.timing.election_timeout(),
         peer_urls,
     );
-    let api = Arc::new(NodeApi::new(Arc::clone(shared), snaps, options));
+    let api = Arc::new(NodeApi::new(Arc::clone(shared), options));
     let transport = Transport::start(transport_options, Arc::clone(&api) as _, runtime);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let handle = Handle::new(Arc::new(Inner {

@@ -1,20 +1,15 @@
 //! What the transport asks of a member.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use consensus::Input;
-use disk::{BlockFile, Disk, OpenMode};
 use http::{HeaderMap, StatusCode};
 use membership::json::members_to_json;
 use proto::raftpb::Message;
-use transport::{
-    BoxFuture, PeerApi, PeerReply, PeerRequest, SnapshotSink, SnapshotWriter, StepError,
-};
+use transport::sink::DiskSink;
+use transport::{BoxFuture, PeerApi, PeerReply, PeerRequest, SnapshotSink, StepError};
 use types::NodeId;
-use wal::snap::SnapStore;
 
 use crate::handle::Handle;
 use crate::hash_peer;
@@ -24,18 +19,17 @@ use crate::shared::{Shared, StopReason};
 /// The member as its peers see it.
 pub(crate) struct NodeApi {
     shared: Arc<Shared>,
-    snaps: SnapStore,
-    disk: Arc<dyn Disk>,
+    sink: Arc<DiskSink>,
     server_version: String,
     handle: OnceLock<Handle>,
 }
 
 impl NodeApi {
-    pub(crate) fn new(shared: Arc<Shared>, snaps: SnapStore, options: &Options) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+        let sink = DiskSink::new(Arc::clone(&options.disk), &options.paths.snap);
         Self {
             shared,
-            snaps,
-            disk: Arc::clone(&options.disk),
+            sink: Arc::new(sink),
             server_version: options.server_version.clone(),
             handle: OnceLock::new(),
         }
@@ -87,7 +81,7 @@ impl PeerApi for NodeApi {
     }
 
     fn receive_snapshot(&self) -> Arc<dyn SnapshotSink> {
-        Arc::new(Sink { snaps: self.snaps.clone(), disk: Arc::clone(&self.disk) })
+        Arc::clone(&self.sink) as _
     }
 
     fn extra(&self, request: PeerRequest) -> BoxFuture<'_, Option<PeerReply>> {
@@ -101,7 +95,7 @@ impl PeerApi for NodeApi {
 /// For the paths of features that do not exist yet. Not 404: Go's members take that for "lease not
 /// found" or "member not found" and tell the client; after any other failure they ask again.
 fn not_yet() -> PeerReply {
-    let body = Bytes::from_static(b"not implemented\n");
+    let body = Bytes::from_static(b"not supported\n");
     PeerReply { status: StatusCode::NOT_IMPLEMENTED, headers: HeaderMap::new(), body }
 }
 
@@ -110,53 +104,4 @@ fn not_yet() -> PeerReply {
 pub fn version_json(server: &str, cluster: Option<String>) -> Vec<u8> {
     let cluster = cluster.unwrap_or_else(|| "not_decided".to_owned());
     format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}"}}"#).into_bytes()
-}
-
-/// Stores received databases in the snapshot directory.
-struct Sink {
-    snaps: SnapStore,
-    disk: Arc<dyn Disk>,
-}
-
-impl SnapshotSink for Sink {
-    fn begin(&self, message: &Message) -> io::Result<Box<dyn SnapshotWriter>> {
-        let index = message.snapshot.as_ref().map_or(0, |snapshot| snapshot.metadata.index);
-        let target = self.snaps.db_snapshot_path(index);
-        let from = message.from;
-        let temporary = target.with_file_name(format!("tmp{from:x}-{index:x}"));
-        if self.disk.exists(&temporary)? {
-            self.disk.remove_file(&temporary)?;
-        }
-        let file = self.disk.open(&temporary, OpenMode::CreateNew)?;
-        Ok(Box::new(Receiving { disk: Arc::clone(&self.disk), file, temporary, target, at: 0 }))
-    }
-}
-
-struct Receiving {
-    disk: Arc<dyn Disk>,
-    file: Arc<dyn BlockFile>,
-    temporary: PathBuf,
-    target: PathBuf,
-    at: u64,
-}
-
-impl SnapshotWriter for Receiving {
-    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.file.write_at(self.at, piece)?;
-        self.at += piece.len() as u64;
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> io::Result<()> {
-        self.file.sync_data()?;
-        self.disk.rename(&self.temporary, &self.target)?;
-        match self.target.parent() {
-            Some(dir) => self.disk.sync_dir(dir),
-            None => Ok(()),
-        }
-    }
-
-    fn abort(self: Box<Self>) {
-        drop(self.disk.remove_file(&self.temporary));
-    }
 }
