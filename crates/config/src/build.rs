@@ -6,8 +6,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::duration::parse_nanos;
 use crate::flags::{find, parse_bool, parse_signed, parse_unsigned};
 use crate::load::{ConfigError, Note, Settings, Source};
+use crate::serving::{self, Serving};
 use crate::settings::{
     ClusterState, Config, LogFormat, LogLevel, LogOutput, QUOTA_SUGGESTED_MAX_BYTES,
 };
@@ -30,7 +32,7 @@ pub(crate) fn config(
 ) -> Result<Config, ConfigError> {
     let reader = Reader { settings };
     check_logger(&reader)?;
-    let mut config = reader.config()?;
+    let mut config = reader.config(notes)?;
     verify_urls(&reader, &config)?;
     verify_timeouts(&config)?;
     if reader.is_given("listen-client-urls") && !reader.is_given("advertise-client-urls") {
@@ -80,11 +82,15 @@ impl Reader<'_> {
         self.value(name, parse_bool)
     }
 
+    fn nanos(&self, name: &str) -> Result<i64, ConfigError> {
+        self.value(name, parse_nanos)
+    }
+
     fn urls(&self, name: &str) -> Result<Vec<EndpointUrl>, ConfigError> {
         self.value(name, |text| EndpointUrl::parse_list(text).ok())
     }
 
-    fn config(&self) -> Result<Config, ConfigError> {
+    fn config(&self, notes: &mut Vec<Note>) -> Result<Config, ConfigError> {
         let path = |name| Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from);
         Ok(Config {
             name: self.text("name").to_owned(),
@@ -111,6 +117,7 @@ impl Reader<'_> {
             quota_backend_bytes: self.value("quota-backend-bytes", parse_signed)?,
             max_txn_ops: self.unsigned("max-txn-ops")?,
             max_request_bytes: self.unsigned("max-request-bytes")?,
+            serving: self.serving(notes)?,
             max_learners: u64::try_from(self.value("max-learners", parse_signed)?).unwrap_or(0),
             strict_reconfig_check: self.switch("strict-reconfig-check")?,
             force_new_cluster: self.switch("force-new-cluster")?,
@@ -119,6 +126,13 @@ impl Reader<'_> {
             log_level: self.value("log-level", LogLevel::parse)?,
             log_format: self.value("log-format", LogFormat::parse)?,
             log_outputs: log_outputs(self)?,
+        })
+    }
+
+    fn serving(&self, notes: &mut Vec<Note>) -> Result<Serving, ConfigError> {
+        let watch_progress = self.nanos("watch-progress-notify-interval")?;
+        Ok(Serving {
+            watch_progress_notify_interval: serving::watch_progress_interval(watch_progress, notes),
         })
     }
 }

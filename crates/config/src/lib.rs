@@ -9,6 +9,7 @@
 //!             a member without a log.
 //! Source:     reference/server-config.md 1-3, 6, 8, 11, 12; texts compared with 3.4.23 and 3.5.1.
 
+pub mod serving;
 pub mod settings;
 pub mod url;
 pub mod version;
@@ -25,5 +26,6 @@ mod environment;
 mod usage;
 
 pub use load::{ConfigError, Note, NoteLevel, Outcome, parse};
+pub use serving::Serving;
 pub use settings::{ClusterState, Config, LogFormat, LogLevel, LogOutput};
 pub use url::{EndpointUrl, Scheme};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::serving::Serving;
 use crate::url::EndpointUrl;
 
 /// Everything the server is started with.
@@ -50,6 +51,8 @@ pub struct Config {
     pub max_txn_ops: u64,
     /// `--max-request-bytes`.
     pub max_request_bytes: u64,
+    /// How clients are served.
+    pub serving: Serving,
     /// `--max-learners`; a negative number, which etcd takes as "none", arrives here as 0.
     pub max_learners: u64,
     /// `--strict-reconfig-check`.

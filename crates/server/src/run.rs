@@ -245,6 +245,7 @@ fn grpc_options(config: &Config, options: &Options) -> GrpcOptions {
     GrpcOptions {
         max_request_bytes: config.max_request_bytes,
         max_txn_ops: usize::try_from(config.max_txn_ops).unwrap_or(usize::MAX),
+        watch_progress_notify_interval: config.serving.watch_progress_notify_interval,
         server_version: options.server_version.clone(),
     }
 }

@@ -148,3 +148,22 @@ fn refusals_do_not_show_secrets() {
     let error = run("", &[("ETCD_DISCOVERY_PASSWORD", "hunter2")]).unwrap_err().to_string();
     assert!(error.contains("ETCD_DISCOVERY_PASSWORD") && !error.contains("hunter2"), "{error}");
 }
+
+#[test]
+fn watch_progress_has_a_default_and_a_minimum() {
+    let cases = [
+        ("", 600_000),
+        ("--watch-progress-notify-interval=0", 600_000),
+        ("--watch-progress-notify-interval=-3s", 600_000),
+        ("--watch-progress-notify-interval=2s", 2_000),
+        ("--watch-progress-notify-interval=99ms", 100),
+        ("--experimental-watch-progress-notify-interval=700ms", 700),
+    ];
+    for (line, millis) in cases {
+        let (config, notes) = run(line, &[]).unwrap();
+        let interval = config.serving.watch_progress_notify_interval;
+        assert_eq!(interval.as_millis(), millis, "{line:?}");
+        let adjusted = notes.iter().any(|note| note.message.starts_with("adjusting"));
+        assert_eq!(adjusted, line.ends_with("99ms"), "{line:?}");
+    }
+}

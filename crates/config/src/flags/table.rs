@@ -104,6 +104,13 @@ pub static TABLE: &[Flag] = &[
         "Size that one client request may have, in bytes.",
     ),
     shown(
+        "watch-progress-notify-interval",
+        Kind::Duration,
+        "0s",
+        Group::Member,
+        "Time between two progress notifications of an idle watch (0 means 10m; at least 100ms).",
+    ),
+    shown(
         "enable-v2",
         Kind::Bool,
         "",
@@ -210,6 +217,12 @@ pub static TABLE: &[Flag] = &[
         "5000",
         Status::OldNameOf("snapshot-catchup-entries"),
     ),
+    hidden(
+        "experimental-watch-progress-notify-interval",
+        Kind::Duration,
+        "0s",
+        Status::OldNameOf("watch-progress-notify-interval"),
+    ),
     hidden("log-output", Kind::Text, "default", Status::OldNameOf("log-outputs")),
     // Not working yet.
     not_yet("auth-token", Kind::Text, "simple", &[]),
@@ -300,7 +313,6 @@ pub static TABLE: &[Flag] = &[
     not_yet("tls-min-version", Kind::Text, "TLS1.2", &[""]),
     not_yet("warning-apply-duration", Kind::Duration, "100ms", &[]),
     not_yet("warning-unary-request-duration", Kind::Duration, "300ms", &[]),
-    not_yet("watch-progress-notify-interval", Kind::Duration, "0s", &["10m"]),
     not_yet("debug", Kind::Bool, "false", &[]),
     not_yet("log-package-levels", Kind::Text, "", &[]),
     not_yet("next-cluster-version-compatible", Kind::Bool, "false", &[]),
@@ -333,7 +345,6 @@ pub static TABLE: &[Flag] = &[
     not_yet("experimental-txn-mode-write-with-shared-buffer", Kind::Bool, "true", &[]),
     not_yet("experimental-warning-apply-duration", Kind::Duration, "100ms", &[]),
     not_yet("experimental-warning-unary-request-duration", Kind::Duration, "300ms", &[]),
-    not_yet("experimental-watch-progress-notify-interval", Kind::Duration, "0s", &["10m"]),
     // Ignored, value and all: 3.7 does so too.
     hidden(
         "v2-deprecation",

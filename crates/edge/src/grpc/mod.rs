@@ -13,6 +13,8 @@ mod reply;
 mod size_limit;
 mod status;
 
+use std::time::Duration;
+
 use ::http::{Request, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -37,6 +39,8 @@ pub struct GrpcOptions {
     pub max_request_bytes: u64,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
+    /// `--watch-progress-notify-interval`.
+    pub watch_progress_notify_interval: Duration,
     /// Version told by `Status`.
     pub server_version: String,
 }

@@ -1,0 +1,38 @@
+//! How clients are served: the settings of the gRPC and HTTP edges.
+//!
+//! Owns:       the meaning of each value: which numbers stand for a default or for "off".
+//! Never:      syntax; that is checked when the flags are read.
+//! Source:     reference/server-config.md 2 and 6; api-v3.md 9.1.
+
+use std::time::Duration;
+
+use crate::load::Note;
+
+/// Settings of the client edges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// `--watch-progress-notify-interval`: at least 100 ms.
+    pub watch_progress_notify_interval: Duration,
+}
+
+/// `--watch-progress-notify-interval` when it is not positive.
+const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(600);
+/// What a shorter `--watch-progress-notify-interval` is raised to.
+const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
+
+/// A Go duration in nanoseconds; `None` for zero and below, which stand for a default or for "off".
+pub(crate) fn positive(nanos: i64) -> Option<Duration> {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+}
+
+/// The interval that is used for the one given.
+pub(crate) fn watch_progress_interval(nanos: i64, notes: &mut Vec<Note>) -> Duration {
+    let given = positive(nanos).unwrap_or(WATCH_PROGRESS_DEFAULT);
+    if given < WATCH_PROGRESS_MIN {
+        notes.push(
+            Note::warn("adjusting watch progress notify interval to minimum period")
+                .with("min-watch-progress-interval", format!("{WATCH_PROGRESS_MIN:?}")),
+        );
+    }
+    given.max(WATCH_PROGRESS_MIN)
+}
