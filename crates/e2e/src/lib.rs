@@ -1,8 +1,8 @@
 //! The harness of the end-to-end tests: real processes on loopback addresses of their own.
 //!
 //! Owns:       processes it started, their addresses, directories and logs.
-//! Uses:       the standard library and signals; the programs under test only from outside.
-//! Never:      async, crates of the server, fixed addresses, 127.0.0.1.
+//! Uses:       the standard library, signals, a gRPC channel; the programs under test from outside.
+//! Never:      async to be seen, crates of the server, fixed addresses, 127.0.0.1.
 //! Invariants: a process started here is dead when its value is dropped; its log is printed when the
 //!             test fails; every wait has a deadline.
 //! Source:     design.md 9; style.md 9.
@@ -15,6 +15,7 @@ pub mod http;
 pub mod process;
 pub mod program;
 pub mod tempdir;
+pub mod v3;
 pub mod wait;
 
 pub use address::Addresses;
