@@ -389,6 +389,17 @@ impl Handle {
         drop(published.wait_for(|done| *done).await);
     }
 
+    /// Tells all streams to clients to end, so that their connections can be closed.
+    pub fn close_streams(&self) {
+        self.inner.shared.closing.send_replace(true);
+    }
+
+    /// Waits until streams to clients have to end: the server or the member stops.
+    pub async fn streams_closing(&self) {
+        let mut closing = self.inner.shared.closing.subscribe();
+        drop(closing.wait_for(|closing| *closing).await);
+    }
+
     /// Waits until the member stops.
     pub async fn stopped(&self) -> StopReason {
         let mut stop = self.inner.shared.watch_stop();

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) published_self: watch::Sender<bool>,
     /// Revision of the last compaction whose rows are gone.
     pub(crate) compacted: watch::Sender<i64>,
+    /// Whether streams to clients have to end: a server that stops waits for them.
+    pub(crate) closing: watch::Sender<bool>,
     stop: watch::Sender<Option<StopReason>>,
     flush: Mutex<FlushSignals>,
     flush_bell: Condvar,
@@ -92,6 +94,7 @@ impl Shared {
             log_bytes: AtomicU64::new(0),
             published_self: watch::Sender::new(false),
             compacted: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
             stop: watch::Sender::new(None),
             flush: Mutex::new(FlushSignals::default()),
             flush_bell: Condvar::new(),
@@ -154,6 +157,7 @@ impl Shared {
             }
             first
         });
+        self.closing.send_replace(true);
         self.waiters.stop();
         self.inbox.stop();
         self.flush_signals(|signals| signals.stop = true);

@@ -87,6 +87,7 @@ async fn serve(config: Config) -> Result<Exit, StartError> {
     let ended = serve_clients(&config, &options, &handle, clients, v2_default).await?;
     let (exit, served) = ended;
     if let Some(served) = served {
+        handle.close_streams();
         served.stop(options.timing.request_timeout()).await;
     }
     let reason = node.stop().await;
