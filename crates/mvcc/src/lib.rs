@@ -23,6 +23,8 @@ mod compact;
 mod hash;
 mod restore;
 
+pub mod watch;
+
 pub use check::{check_delete, check_put, check_range, check_txn};
 pub use hash::{HashPlan, HashReply};
 pub use history::{History, HistoryFault, LeaseView};

@@ -39,3 +39,29 @@ pub const APPLY_CHUNK_ENTRIES: usize = 64;
 pub const RAFT_LOG_MEMORY_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Keys visited per lock hold by a long range.
 pub const RANGE_CHUNK_KEYS: usize = 1000;
+/// Watchers of one member; a further one is refused with `etcdserver: too many requests`.
+pub const WATCHERS_MAX: usize = 1_000_000;
+/// Responses queued on one watch stream; watchers with more to tell fall behind and are served from
+/// history once half of them are gone.
+pub const WATCH_STREAM_RESPONSES: usize = 1024;
+/// Bytes queued on one watch stream, as above. A single response may be larger.
+pub const WATCH_STREAM_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes queued on all watch streams of a member, as above.
+pub const WATCH_QUEUED_BYTES: usize = 256 * 1024 * 1024;
+/// Revisions that one catch-up response goes through, as in etcd, and rows that it is read from; it
+/// ends with a whole revision.
+pub const WATCH_CATCH_UP_REVISIONS: usize = 1000;
+/// Bytes of rows after which a catch-up response is not made longer.
+pub const WATCH_CATCH_UP_BYTES: usize = 1024 * 1024;
+/// Watchers served by one piece of history, as in etcd; the others wait for their turn.
+pub const WATCH_CATCH_UP_WATCHERS: usize = 512;
+/// Newest revisions kept in memory for watchers that are a little behind; older ones are read from
+/// the database.
+pub const WATCH_RECENT_REVISIONS: usize = 4096;
+/// Bytes of events kept in memory for them.
+pub const WATCH_RECENT_BYTES: usize = 16 * 1024 * 1024;
+/// Events waiting between apply and the watchers; when there are more, all watchers are served from
+/// history instead.
+pub const WATCH_PUBLISH_REVISIONS: usize = 8192;
+/// Bytes of events waiting between apply and the watchers, as above.
+pub const WATCH_PUBLISH_BYTES: usize = 64 * 1024 * 1024;

@@ -21,3 +21,5 @@ mod model;
 mod range;
 #[cfg(test)]
 mod txn;
+#[cfg(test)]
+mod watch;
