@@ -1,6 +1,7 @@
 //! The v2 store: a tree of files and directories under one index.
 //!
-//! Owns:       the tree, its index, the expirations, the history of the last 1000 events, counters.
+//! Owns:       the tree, its index, the expirations, the history of the last 1000 events, counters,
+//!             the matching of watchers.
 //! Uses:       `types` for errors, `proto::v2_request` for requests, `gojson`, `serde_json`.
 //! Never:      I/O, clock, timers, HTTP validation. Expirations are absolute times that arrive in
 //!             requests; nothing expires before a SYNC request says what time it is.
@@ -18,14 +19,18 @@ pub mod rows;
 pub mod snapshot;
 pub mod stats;
 pub mod time;
+pub mod watch;
 
+mod missed;
 mod node;
 mod operations;
 mod store;
 
 pub use event::{Action, Event, NodeView};
 pub use history::History;
+pub use missed::Missed;
 pub use rows::{RowChange, RowError};
 pub use snapshot::SnapshotError;
 pub use stats::Stats;
 pub use store::{Applied, Lifetime, Store};
+pub use watch::{Delivery, Hub, Registered, Watch, WatcherId};

@@ -45,6 +45,10 @@ impl Node {
         }
     }
 
+    pub(crate) fn empty_file() -> Self {
+        Self { content: Content::File("".into()), ..Self::directory(0) }
+    }
+
     pub(crate) fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory(_))
     }
