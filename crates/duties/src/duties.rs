@@ -17,6 +17,9 @@ use crate::style::{Proposal, set_cluster_version};
 const VERSION_INTERVAL_MS: u64 = 4_000;
 /// How often the leader lets the v2 tree expire nodes.
 const SYNC_INTERVAL_MS: u64 = 500;
+/// A tick may be so much early: the shell ticks at the same interval, and a tick that comes a moment
+/// early must not wait for the next one.
+const SYNC_SLACK_MS: u64 = 50;
 /// The version of a cluster that we bootstrap with v2 switched on: Go 3.4 and later can open it.
 const BASELINE: ClusterVersion = ClusterVersion { major: 3, minor: 4 };
 /// What a Go leader sets while it does not know every member yet.
@@ -58,6 +61,8 @@ pub enum Input {
         /// Whether anything can expire at all.
         has_ttl: bool,
     },
+    /// More nodes have run out than one SYNC takes: the next one need not wait for its interval.
+    V2Backlog,
 }
 
 /// What to do about it.
@@ -110,6 +115,12 @@ impl Duties {
             Input::Tick { now_ms } => self.tick(now_ms),
             Input::ClusterVersionsSeen(seen) => self.versions_seen(&seen),
             Input::V2Clock { now_ms, unix_ns, has_ttl } => self.sync(now_ms, unix_ns, has_ttl),
+            Input::V2Backlog => {
+                if let Some(leading) = &mut self.leading {
+                    leading.sync_due_ms = None;
+                }
+                Vec::new()
+            }
         }
     }
 
@@ -142,7 +153,7 @@ impl Duties {
         if !has_ttl || !self.settings.v2_enabled || !is_due(leading.sync_due_ms, now_ms) {
             return Vec::new();
         }
-        leading.sync_due_ms = Some(now_ms.saturating_add(SYNC_INTERVAL_MS));
+        leading.sync_due_ms = Some(now_ms.saturating_add(SYNC_INTERVAL_MS - SYNC_SLACK_MS));
         let request = V2Request { method: "SYNC".to_owned(), time: unix_ns, ..Default::default() };
         vec![Action::Propose(Proposal::V2(request))]
     }

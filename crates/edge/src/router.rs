@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use ::http::{HeaderMap, Request, Response, header};
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use node::Handle;
 
@@ -19,8 +19,19 @@ use crate::v2http;
 pub enum ReplyBody {
     /// Of an HTTP endpoint: whole.
     Whole(Full<Bytes>),
+    /// Of a v2 watch: as events come.
+    Watch(v2http::WatchBody),
     /// Of a gRPC method.
     Grpc(tonic::body::Body),
+}
+
+impl From<v2http::V2Body> for ReplyBody {
+    fn from(body: v2http::V2Body) -> Self {
+        match body {
+            Either::Left(whole) => Self::Whole(whole),
+            Either::Right(watch) => Self::Watch(watch),
+        }
+    }
 }
 
 impl Body for ReplyBody {
@@ -33,6 +44,7 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Watch(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Grpc(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         }
     }
@@ -40,6 +52,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
+            Self::Watch(body) => body.is_end_stream(),
             Self::Grpc(body) => body.is_end_stream(),
         }
     }
@@ -47,6 +60,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
+            Self::Watch(body) => body.size_hint(),
             Self::Grpc(body) => body.size_hint(),
         }
     }
@@ -75,12 +89,12 @@ impl Router {
         }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let reply = if path == "/v2" || path.starts_with("/v2/") {
-            v2http::respond(&self.handle, &self.context, parts, body).await
-        } else {
-            drop(body.boxed());
-            http::respond(&self.handle, &self.context, parts).await
-        };
+        if path == "/v2" || path.starts_with("/v2/") {
+            let reply = v2http::respond(&self.handle, &self.context, parts, body).await;
+            return reply.map(ReplyBody::from);
+        }
+        drop(body.boxed());
+        let reply = http::respond(&self.handle, &self.context, parts).await;
         reply.map(|body| ReplyBody::Whole(Full::new(body)))
     }
 }

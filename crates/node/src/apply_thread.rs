@@ -11,12 +11,14 @@ use consensus::Input;
 use proto::raftpb::{ConfState, Entry, EntryType, Snapshot};
 use transport::Transport;
 use types::{LogIndex, NodeId, Term, limits};
+use v2store::WatcherId;
 use wal::snap::SnapStore;
 
 use crate::checkpoint::Checkpoints;
 use crate::compactor::Compactor;
 use crate::flusher::ReplaceRequest;
 use crate::shared::{OverlayHistory, Published, Shared, StopReason, ViewSource};
+use crate::v2_watch::{V2Order, V2Watchers};
 use crate::waiters::Outcome;
 
 /// Longest hold of the write lock by one chunk.
@@ -36,6 +38,10 @@ pub(crate) enum ApplyJob {
         at: i64,
         done: mpsc::SyncSender<()>,
     },
+    /// A watcher of the v2 tree.
+    V2Watch(V2Order),
+    /// Its connection has ended.
+    V2Leave(WatcherId),
     /// All rows of the compaction at this revision have been looked at.
     CompactFinish(i64),
     /// End.
@@ -123,6 +129,7 @@ pub(crate) struct ApplyThread {
     pub(crate) settings: Settings,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) compactor: Compactor,
+    pub(crate) v2_watchers: V2Watchers,
     pub(crate) propose_alarm: Box<dyn Fn() + Send>,
 }
 
@@ -136,6 +143,14 @@ impl ApplyThread {
                 ApplyJob::CompactRows { rows, at, done } => {
                     self.compact_rows(&rows, at);
                     let _ = done.send(());
+                    Ok(())
+                }
+                ApplyJob::V2Watch(order) => {
+                    self.v2_watchers.serve(self.shared.read().machine.v2(), order);
+                    Ok(())
+                }
+                ApplyJob::V2Leave(id) => {
+                    self.v2_watchers.leave(id);
                     Ok(())
                 }
                 ApplyJob::CompactFinish(at) => {
@@ -235,6 +250,9 @@ impl ApplyThread {
         for local in applied.local {
             self.local(local, applied.term);
         }
+        for (event, removed) in applied.v2_events.into_iter().zip(&applied.v2_removed) {
+            self.v2_watchers.notify(event, removed);
+        }
         if applied.request_id.0 == 0 {
             return;
         }
@@ -329,11 +347,13 @@ impl ApplyThread {
             .filter(|member| member.id != self.shared.local && member.id != NodeId(0))
             .map(|member| (member.id, member.peer_urls.clone()))
             .collect();
-        {
+        let before = {
             let mut published = self.shared.write();
             self.shared.set_view(view, self.shared.sizes());
-            *published = Published { machine, overlay };
-        }
+            std::mem::replace(&mut *published, Published { machine, overlay })
+        };
+        self.v2_watchers.jumped(before.machine.v2(), self.shared.read().machine.v2());
+        drop(before);
         self.checkpoints.installed(LogIndex(meta.index));
         let _ = resume.send(());
         if let Some(revision) = restored.resume_compaction {

@@ -62,18 +62,37 @@ pub(crate) async fn run(handle: Handle, v2_enabled: bool) {
             };
             perform(&handle, &mut duties, change).await;
         }
-        let (version, has_ttl) = handle
-            .with_machine(|machine| (machine.cluster_version(), machine.v2().has_deadlines()));
+        let version = handle.with_machine(apply::Machine::cluster_version);
         perform(&handle, &mut duties, Input::ClusterVersion(version)).await;
         let now_ms = u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         perform(&handle, &mut duties, Input::Tick { now_ms }).await;
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_ns = i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX);
-        perform(&handle, &mut duties, Input::V2Clock { now_ms, unix_ns, has_ttl }).await;
+        if leading {
+            expire_v2(&handle, &mut duties, now_ms).await;
+        }
     }
 }
 
-async fn perform(handle: &Handle, duties: &mut Duties, input: Input) {
+/// Lets nodes of the v2 tree expire: one SYNC, and at once another one while each was full. Each is
+/// applied before the next, so that many nodes at one time hold up other writes only for moments.
+async fn expire_v2(handle: &Handle, duties: &mut Duties, now_ms: u64) {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX);
+    loop {
+        let time = handle
+            .with_machine(|machine| machine.v2().sync_time(now, types::limits::V2_EXPIRE_MAX));
+        let unix_ns = time.unwrap_or(now);
+        let clock = Input::V2Clock { now_ms, unix_ns, has_ttl: time.is_some() };
+        let proposed = perform(handle, duties, clock).await;
+        if unix_ns == now || !proposed {
+            return;
+        }
+        perform(handle, duties, Input::V2Backlog).await;
+    }
+}
+
+/// Carries out what follows from an input; whether something was proposed and all of it worked.
+async fn perform(handle: &Handle, duties: &mut Duties, input: Input) -> bool {
+    let mut proposed = Ok(0_usize);
     let mut inputs = vec![input];
     while let Some(input) = inputs.pop() {
         for action in duties.step(input) {
@@ -81,14 +100,17 @@ async fn perform(handle: &Handle, duties: &mut Duties, input: Input) {
                 Action::AskVersions => {
                     inputs.push(Input::ClusterVersionsSeen(ask_versions(handle).await));
                 }
-                Action::Propose(proposal) => {
-                    if let Err(error) = propose(handle, proposal).await {
+                Action::Propose(proposal) => match propose(handle, proposal).await {
+                    Ok(()) => proposed = proposed.map(|count| count + 1),
+                    Err(error) => {
                         tracing::warn!(%error, "failed to propose a leader's duty");
+                        proposed = Err(());
                     }
-                }
+                },
             }
         }
     }
+    proposed.is_ok_and(|count| count > 0)
 }
 
 async fn ask_versions(handle: &Handle) -> Vec<Option<String>> {

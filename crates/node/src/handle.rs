@@ -19,6 +19,7 @@ use transport::Transport;
 use types::{ClusterId, EtcdError, LogIndex, NodeId, RequestId, Term, V2Error, limits};
 use v2store::Event;
 
+use crate::apply_thread::ApplyQueue;
 use crate::options::Options;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, SharedHistory, StopReason};
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) ids: RequestIds,
     pub(crate) pending: AtomicUsize,
+    pub(crate) apply: Arc<ApplyQueue>,
     pub(crate) transport: Transport,
     pub(crate) started: std::time::Instant,
 }

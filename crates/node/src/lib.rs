@@ -25,6 +25,7 @@ mod compactor;
 mod flusher;
 mod housekeeping;
 mod raft_thread;
+mod v2_watch;
 mod wal_thread;
 
 pub use checkpoint::{Capture, raft_snapshot};
@@ -33,3 +34,4 @@ pub use node::{Node, Start};
 pub use options::{Options, Paths, Timing};
 pub use peer_api::version_json;
 pub use shared::{OverlayHistory, StopReason, ViewSource};
+pub use v2_watch::{V2Events, V2Leave, V2Next, V2Notice, V2Watch, V2Watchers};

@@ -30,6 +30,7 @@ use crate::peer_api::NodeApi;
 use crate::raft_thread::{Pins, RaftThread};
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
+use crate::v2_watch::V2Watchers;
 use crate::wal_thread::{WalJob, WalQueue, WalThread};
 
 /// Every how many writes over the quota the alarm is proposed.
@@ -82,7 +83,9 @@ impl Node {
         let shared =
             Arc::new(Shared::new(metadata.node_id, machine, engine.view(), engine.sizes()));
         shared.write().overlay.extend(restored.ops);
-        let handle = connect(&shared, &options, metadata.cluster_id, peer_urls, &runtime);
+        let apply = Arc::new(ApplyQueue::new());
+        let place = (metadata.cluster_id, peer_urls);
+        let handle = connect(&shared, &apply, &options, place, &runtime);
         for peer in known.iter().chain(&peers).filter(|peer| peer.id != metadata.node_id) {
             handle.transport().add_peer(peer.id, &peer.peer_urls);
         }
@@ -90,7 +93,7 @@ impl Node {
             shared: &shared,
             options: &options,
             handle: &handle,
-            apply: &Arc::new(ApplyQueue::new()),
+            apply: &apply,
             wal: &Arc::new(WalQueue::default()),
         };
         let (compactor, compactor_thread) =
@@ -106,7 +109,7 @@ impl Node {
             parts.spawn_apply(snaps, booted.settings, checkpoints, compactor)?,
             parts.spawn_raft(driver)?,
         ];
-        let (apply, wal) = (Arc::clone(parts.apply), Arc::clone(parts.wal));
+        let wal = Arc::clone(parts.wal);
         runtime.spawn(housekeeping::purge_files(Arc::clone(&shared), options));
         runtime.spawn(duties_task::run(handle.clone(), v2_enabled));
         runtime.spawn(duties_task::publish(handle.clone(), name, client_urls));
@@ -175,9 +178,9 @@ impl Node {
 /// Starts the transport and ties it and the handle together.
 fn connect(
     shared: &Arc<Shared>,
+    apply: &Arc<ApplyQueue>,
     options: &Options,
-    cluster_id: ClusterId,
-    peer_urls: Vec<String>,
+    (cluster_id, peer_urls): (ClusterId, Vec<String>),
     runtime: &tokio::runtime::Handle,
 ) -> Handle {
     let transport_options = transport::Options::new(
@@ -196,6 +199,7 @@ fn connect(
         options: options.clone(),
         ids: RequestIds::new(shared.local, since_epoch),
         pending: AtomicUsize::new(0),
+        apply: Arc::clone(apply),
         transport,
         started: Instant::now(),
     }));
@@ -238,6 +242,7 @@ impl Parts<'_> {
             settings,
             checkpoints,
             compactor,
+            v2_watchers: v2_watchers(self.shared, self.apply),
             propose_alarm: no_space_alarm(self.handle.clone()),
         };
         spawn("apply", move || thread.run())
@@ -282,6 +287,13 @@ impl Parts<'_> {
             running: Arc::new(AtomicBool::new(false)),
         }
     }
+}
+
+/// The registry of v2 watchers; those whose connection ends come back through the apply queue.
+fn v2_watchers(shared: &Shared, apply: &Arc<ApplyQueue>) -> V2Watchers {
+    let apply = Arc::clone(apply);
+    let leave = Arc::new(move |id| apply.push(ApplyJob::V2Leave(id)));
+    V2Watchers::new(leave, shared.closing.subscribe())
 }
 
 /// Proposes the alarm without waiting for it: the next write over the quota proposes it again.

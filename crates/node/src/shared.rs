@@ -1,8 +1,9 @@
 //! What the threads of one member share: the published state, the queues and the stop switch.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::sync::{RwLockWriteGuard, atomic::AtomicU64, atomic::Ordering, mpsc};
+use std::sync::{RwLockWriteGuard, mpsc};
 use std::time::Duration;
 
 use apply::Machine;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) compacted: watch::Sender<i64>,
     /// Whether streams to clients have to end: a server that stops waits for them.
     pub(crate) closing: watch::Sender<bool>,
+    /// Watchers of the v2 tree, for their limit.
+    pub(crate) v2_watchers: Arc<AtomicUsize>,
     stop: watch::Sender<Option<StopReason>>,
     flush: Mutex<FlushSignals>,
     flush_bell: Condvar,
@@ -95,6 +98,7 @@ impl Shared {
             published_self: watch::Sender::new(false),
             compacted: watch::Sender::new(0),
             closing: watch::Sender::new(false),
+            v2_watchers: Arc::default(),
             stop: watch::Sender::new(None),
             flush: Mutex::new(FlushSignals::default()),
             flush_bell: Condvar::new(),

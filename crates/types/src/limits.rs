@@ -65,3 +65,13 @@ pub const WATCH_RECENT_BYTES: usize = 16 * 1024 * 1024;
 pub const WATCH_PUBLISH_REVISIONS: usize = 8192;
 /// Bytes of events waiting between apply and the watchers, as above.
 pub const WATCH_PUBLISH_BYTES: usize = 64 * 1024 * 1024;
+/// v2 watchers of one member, counted from the request to the end of its connection. One waits in
+/// about a kilobyte besides its connection. A further one is answered with code 300, cause
+/// `etcdserver: too many requests`.
+pub const V2_WATCHERS_MAX: usize = 100_000;
+/// Events that wait for one v2 watcher; a stream that falls further behind is cut, so that its
+/// client asks again from the index that it has seen.
+pub const V2_WATCHER_EVENTS_MAX: usize = 100;
+/// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock. What
+/// has run out besides waits for the next SYNC, which follows at once.
+pub const V2_EXPIRE_MAX: usize = 500;

@@ -135,6 +135,16 @@ impl Store {
         self.deadlines.first().map(|(expiration, _)| *expiration)
     }
 
+    /// The time that a SYNC request should carry: the present, or an earlier time when more than
+    /// about `max` nodes have run out by then, so that none takes long (equal expirations go
+    /// together). `None` when nothing can expire.
+    #[must_use]
+    pub fn sync_time(&self, now_unix_ns: i64, max: usize) -> Option<i64> {
+        let last =
+            self.deadlines.iter().take(max).next_back().map(|(expiration, _)| *expiration)?;
+        Some(if self.deadlines.len() > max { last.min(now_unix_ns) } else { now_unix_ns })
+    }
+
     /// Tells the store this member's wall clock. It only fixes the `ttl` that later events show
     /// and never influences what a request does.
     pub fn observe_time(&mut self, now_unix_ns: i64) {

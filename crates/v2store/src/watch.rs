@@ -127,6 +127,18 @@ impl Hub {
         }
     }
 
+    /// Takes out everybody who waits for an event at or before `index` and returns them: what
+    /// happened up to there is not known to this member.
+    pub fn give_up(&mut self, index: u64) -> Vec<WatcherId> {
+        let waiting = self.by_path.values().flatten();
+        let given_up: Vec<WatcherId> =
+            waiting.filter(|(_, interest)| interest.since <= index).map(|(id, _)| *id).collect();
+        for id in &given_up {
+            self.remove(*id);
+        }
+        given_up
+    }
+
     /// Who is told of an event that just happened. `removed` are the paths of all nodes that went
     /// with it ([`crate::Applied::removed`]). A stream on a removed node, or recursive on it, is
     /// named twice: etcd tells it twice (api-v2.md 3.2).

@@ -82,7 +82,10 @@ fn sync_is_proposed_only_while_something_can_expire() {
     assert_eq!(duties.step(clock(0, false)), []);
     let expected = V2Request { method: "SYNC".to_owned(), time: 77, ..V2Request::default() };
     assert_eq!(duties.step(clock(10, true)), [Action::Propose(Proposal::V2(expected))]);
-    assert_eq!(duties.step(clock(509, true)), []);
-    assert_eq!(duties.step(clock(510, true)).len(), 1);
+    assert_eq!(duties.step(clock(459, true)), []);
+    assert_eq!(duties.step(clock(460, true)).len(), 1);
+    assert_eq!(duties.step(clock(470, true)), []);
+    assert_eq!(duties.step(Input::V2Backlog), []);
+    assert_eq!(duties.step(clock(470, true)).len(), 1);
     assert_eq!(leader(false).step(clock(0, true)), []);
 }

@@ -3,11 +3,11 @@
 use std::future::Future;
 
 use membership::{ClusterVersion, Member as ClusterMember};
-use node::Handle;
+use node::{Handle, V2Watch};
 use proto::etcdserverpb::{AlarmMember, RangeRequest};
 use proto::v2_request::V2Request;
 use types::{ClusterId, EtcdError, LogIndex, NodeId, Term, V2Error};
-use v2store::Event;
+use v2store::{Event, Watch};
 
 /// Where raft stands, for `X-Raft-Index` and `X-Raft-Term`.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,11 @@ pub(crate) trait Member: Sync {
     fn alarms(&self) -> Vec<AlarmMember>;
     /// Reads the v2 tree of this member.
     fn v2_get(&self, path: &str, recursive: bool, sorted: bool) -> Result<Event, V2Error>;
+    /// Registers a watcher of the v2 tree of this member.
+    fn v2_watch(
+        &self,
+        watch: Watch,
+    ) -> impl Future<Output = Result<Result<V2Watch, V2Error>, EtcdError>> + Send;
     /// Puts a v2 request through the log.
     fn propose_v2(
         &self,
@@ -80,6 +85,10 @@ impl Member for Handle {
 
     fn v2_get(&self, path: &str, recursive: bool, sorted: bool) -> Result<Event, V2Error> {
         self.with_machine(|machine| machine.v2().get(path, recursive, sorted))
+    }
+
+    async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watch, V2Error>, EtcdError> {
+        self.watch_v2(watch).await
     }
 
     async fn propose_v2(&self, request: V2Request) -> Result<Result<Event, V2Error>, EtcdError> {

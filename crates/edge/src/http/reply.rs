@@ -97,11 +97,16 @@ pub(crate) fn moved(method: &Method, location: &str) -> Reply {
     reply
 }
 
+/// Adds the CORS headers, which every reply carries.
+pub(crate) fn add_cors(headers: &mut HeaderMap) {
+    for (name, value) in CORS {
+        set(headers, name, value);
+    }
+}
+
 /// Adds what every reply carries; for HEAD the body goes and its length stays.
 pub(crate) fn finish(method: &Method, mut reply: Reply) -> Reply {
-    for (name, value) in CORS {
-        set(reply.headers_mut(), name, value);
-    }
+    add_cors(reply.headers_mut());
     if *method == Method::HEAD {
         let body = std::mem::take(reply.body_mut());
         if !body.is_empty() {

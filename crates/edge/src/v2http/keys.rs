@@ -3,16 +3,18 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body::Body;
 use membership::ClusterVersion;
+use node::V2Watch;
 use types::{EtcdError, V2Code, V2Error};
-use v2store::{Action, Event, json};
+use v2store::{Action, Event, Watch, json};
 
 use super::form::Form;
 use super::request::{self, KeysRequest};
-use super::{ETCD_INDEX, RAFT_INDEX, RAFT_TERM, set_cluster_id};
+use super::watch::WatchBody;
+use super::{Answer, ETCD_INDEX, RAFT_INDEX, RAFT_TERM, set_cluster_id};
 use crate::http::member::Member;
 use crate::http::reply::{self, Reply};
 
@@ -29,8 +31,6 @@ enum Failure {
     Cluster(EtcdError),
     /// The cluster has members that stop on v2 writes.
     TooNew(ClusterVersion),
-    /// A parameter whose place is ready but empty.
-    Unsupported(&'static str),
 }
 
 impl From<V2Error> for Failure {
@@ -46,27 +46,34 @@ impl From<EtcdError> for Failure {
 }
 
 /// Answers a request for a key (the path behind `/v2/keys`).
-pub(super) async fn answer<M, B>(member: &M, parts: &Parts, key: &str, body: B) -> Reply
+pub(super) async fn answer<M, B>(member: &M, parts: &Parts, key: &str, body: B) -> Answer
 where
     M: Member,
     B: Body<Data = Bytes> + Unpin + Send,
 {
     let Some(operation) = Operation::of(&parts.method) else {
-        return reply::method_not_allowed(Some(METHODS));
+        return reply::method_not_allowed(Some(METHODS)).into();
     };
     let form = Form::read(parts, body).await;
     let parsed = form
         .map_err(|cause| V2Error::new(V2Code::InvalidForm, cause, 0))
-        .and_then(|form| request::parse(&parts.method, key, &form));
+        .and_then(|form| request::parse(&parts.method, key, &form, now_unix_ns()));
     let mut reply = match parsed {
         Ok(parsed) => match execute(member, operation, &parsed).await {
-            Ok(event) => event_reply(member, &event, &parsed),
-            Err(failure) => failure_reply(failure),
+            Ok(Outcome::Event(event)) => event_reply(member, &event, &parsed).into(),
+            Ok(Outcome::Watch(watch)) => Answer::Watch(watch_reply(member, watch)),
+            Err(failure) => failure_reply(failure).into(),
         },
-        Err(error) => error_reply(&error),
+        Err(error) => error_reply(&error).into(),
     };
     set_cluster_id(reply.headers_mut(), member.cluster_id());
     reply
+}
+
+/// What a request that worked comes to.
+enum Outcome {
+    Event(Box<Event>),
+    Watch(V2Watch),
 }
 
 /// What the methods of the keys API are, seen from the log.
@@ -74,9 +81,7 @@ where
 enum Operation {
     Get,
     Head,
-    /// PUT, POST: what may carry a TTL.
-    Store,
-    Delete,
+    Write,
 }
 
 impl Operation {
@@ -84,8 +89,7 @@ impl Operation {
         match *method {
             Method::GET => Some(Self::Get),
             Method::HEAD => Some(Self::Head),
-            Method::PUT | Method::POST => Some(Self::Store),
-            Method::DELETE => Some(Self::Delete),
+            Method::PUT | Method::POST | Method::DELETE => Some(Self::Write),
             _ => None,
         }
     }
@@ -95,20 +99,26 @@ async fn execute(
     member: &impl Member,
     operation: Operation,
     parsed: &KeysRequest,
-) -> Result<Event, Failure> {
+) -> Result<Outcome, Failure> {
     let request = &parsed.request;
-    match operation {
+    let event = match operation {
         Operation::Get if request.quorum => {
             member.linearize().await?;
             read(member, parsed)
         }
-        // The place of watches: registration is a command in the apply thread's inbox.
-        Operation::Get if request.wait => Err(Failure::Unsupported("wait")),
+        Operation::Get if request.wait => {
+            let watch = Watch {
+                key: request.path.clone(),
+                recursive: request.recursive,
+                stream: request.stream,
+                since: request.since,
+            };
+            return Ok(Outcome::Watch(member.v2_watch(watch).await??));
+        }
         Operation::Get | Operation::Head => read(member, parsed),
-        // The place of TTLs: now + ttl becomes the request's expiration.
-        Operation::Store if parsed.ttl.is_some() => Err(Failure::Unsupported("ttl")),
-        Operation::Store | Operation::Delete => write(member, parsed).await,
-    }
+        Operation::Write => write(member, parsed).await,
+    };
+    event.map(|event| Outcome::Event(Box::new(event)))
 }
 
 fn read(member: &impl Member, parsed: &KeysRequest) -> Result<Event, Failure> {
@@ -137,12 +147,23 @@ fn event_reply(member: &impl Member, event: &Event, parsed: &KeysRequest) -> Rep
         json::event_body(event, now_unix_ns())
     };
     let mut reply = reply::json(status, body);
+    set_position(member, reply.headers_mut(), event.index);
+    reply
+}
+
+/// The head goes out before there is any event.
+fn watch_reply(member: &impl Member, watch: V2Watch) -> Response<WatchBody> {
+    let mut reply = Response::new(WatchBody::new(watch.events));
+    reply::set(reply.headers_mut(), header::CONTENT_TYPE, "application/json");
+    set_position(member, reply.headers_mut(), watch.index);
+    reply
+}
+
+fn set_position(member: &impl Member, headers: &mut HeaderMap, index: u64) {
     let position = member.position();
-    let headers = reply.headers_mut();
-    set_number(headers, ETCD_INDEX, event.index);
+    set_number(headers, ETCD_INDEX, index);
     set_number(headers, RAFT_INDEX, position.commit.0);
     set_number(headers, RAFT_TERM, position.term.0);
-    reply
 }
 
 fn failure_reply(failure: Failure) -> Reply {
@@ -153,10 +174,6 @@ fn failure_reply(failure: Failure) -> Reply {
         Failure::TooNew(version) => internal(format!(
             "v2 writes need a cluster version of at most 3.5.0, this cluster is at {version}"
         )),
-        Failure::Unsupported(name) => {
-            let text = format!("parameter \"{name}\" is not supported yet");
-            reply::message(StatusCode::NOT_IMPLEMENTED, &text)
-        }
     }
 }
 

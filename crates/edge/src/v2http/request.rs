@@ -9,22 +9,28 @@ use v2store::path;
 
 use super::form::Form;
 
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
 /// A valid keys request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeysRequest {
-    /// As it goes into the log, without ID and expiration.
+    /// As it goes into the log, without ID.
     pub(super) request: V2Request,
-    /// Seconds; an absent and an empty `ttl` are both `None`.
-    pub(super) ttl: Option<u64>,
     /// Whether a successful write is answered with its action alone.
     pub(super) no_value_on_success: bool,
 }
 
-/// Checks the parameters of a request for a key (the path behind `/v2/keys`).
+/// Checks the parameters of a request for a key (the path behind `/v2/keys`) that arrived at
+/// `now_unix_ns`.
 ///
 /// # Errors
 /// The first check that fails; its index is 0.
-pub(super) fn parse(method: &Method, key: &str, form: &Form) -> Result<KeysRequest, V2Error> {
+pub(super) fn parse(
+    method: &Method,
+    key: &str,
+    form: &Form,
+    now_unix_ns: i64,
+) -> Result<KeysRequest, V2Error> {
     let prev_index = index(form, "prevIndex")?;
     let since = index(form, "waitIndex")?;
     let recursive = flag(form, "recursive")?;
@@ -55,6 +61,7 @@ pub(super) fn parse(method: &Method, key: &str, form: &Form) -> Result<KeysReque
         prev_value: prev_value.to_owned(),
         prev_index,
         prev_exist,
+        expiration: ttl.map_or(0, |ttl| expiration(now_unix_ns, ttl)),
         wait,
         since,
         recursive,
@@ -64,7 +71,7 @@ pub(super) fn parse(method: &Method, key: &str, form: &Form) -> Result<KeysReque
         refresh,
         ..V2Request::default()
     };
-    Ok(KeysRequest { request, ttl, no_value_on_success })
+    Ok(KeysRequest { request, no_value_on_success })
 }
 
 fn check_refresh(refresh: Option<bool>, value: &str, ttl: Option<u64>) -> Result<(), V2Error> {
@@ -90,6 +97,13 @@ fn ttl(form: &Form) -> Result<Option<u64>, V2Error> {
     let given = form.value("ttl").filter(|text| !text.is_empty());
     let parsed = given.map(decimal).transpose();
     parsed.map_err(|_| invalid_value(V2Code::TtlNotNumber, "ttl"))
+}
+
+/// When a TTL of so many seconds is over. Seconds beyond what 64 bits of nanoseconds hold wrap
+/// around, as in Go: the store takes what comes out before the year 2000 for no expiration
+/// (api-v2.md 1.12).
+fn expiration(now_unix_ns: i64, ttl: u64) -> i64 {
+    now_unix_ns.wrapping_add(ttl.cast_signed().wrapping_mul(NANOS_PER_SECOND))
 }
 
 /// A parameter that is false when absent.

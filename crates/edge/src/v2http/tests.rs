@@ -91,11 +91,18 @@ fn lines(method: &Method, reply: &Reply) -> Vec<String> {
     lines
 }
 
+fn whole(answer: Answer) -> Reply {
+    match answer {
+        Answer::Whole(reply) => reply,
+        Answer::Watch(_) => panic!("a watch instead of a reply"),
+    }
+}
+
 async fn send(member: &FakeMember, request: Request<Vec<u8>>) -> Reply {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     if path == "/v2" || path.starts_with("/v2/") {
-        answer(member, true, &parts, Full::new(Bytes::from(body))).await
+        whole(answer(member, true, &parts, Full::new(Bytes::from(body))).await)
     } else {
         respond_as(member, &parts).await
     }
@@ -141,22 +148,6 @@ async fn replies_equal_those_of_etcd() {
 #[tokio::test]
 async fn what_comes_later_is_refused_by_name() {
     let member = FakeMember::default();
-    let cases = [
-        ("GET", "/v2/keys/a?wait=true", "wait"),
-        ("GET", "/v2/keys/a?wait=true&recursive=true&waitIndex=7&stream=true", "wait"),
-        ("PUT", "/v2/keys/a?ttl=5", "ttl"),
-        ("PUT", "/v2/keys/a?ttl=0&prevExist=false", "ttl"),
-        ("PUT", "/v2/keys/a?ttl=5&refresh=true&prevExist=true", "ttl"),
-        ("POST", "/v2/keys/a?ttl=5", "ttl"),
-    ];
-    for (method, target, name) in cases {
-        let reply = send(&member, request(method, target, "")).await;
-        assert_eq!(reply.status(), 501, "{method} {target}");
-        let expected = format!(r#"{{"message":"parameter \"{name}\" is not supported yet"}}"#);
-        assert_eq!(body(&reply), expected);
-        assert_eq!(reply.headers()["content-type"], "application/json");
-        assert_eq!(reply.headers()["x-etcd-cluster-id"], "f58c1e5baf7f2e57");
-    }
     for (method, target) in
         [("POST", "/v2/members"), ("PUT", "/v2/members/1"), ("DELETE", "/v2/members/1")]
     {
@@ -241,7 +232,7 @@ impl Body for Broken {
 async fn a_broken_body_writes_nothing() {
     let member = FakeMember::default();
     let (parts, _) = request("PUT", "/v2/keys/a", "").into_parts();
-    let reply = answer(&member, true, &parts, Broken).await;
+    let reply = whole(answer(&member, true, &parts, Broken).await);
     assert_eq!(
         (reply.status().as_u16(), reply.headers()["x-etcd-index"].as_bytes()),
         (400, &b"0"[..])
@@ -255,7 +246,7 @@ async fn switched_off_every_path_is_404() {
     let member = FakeMember::default();
     for target in ["/v2/keys", "/v2/keys/a", "/v2/members", "/v2/machines", "/v2"] {
         let (parts, body) = request("PUT", target, "value=1").into_parts();
-        let reply = answer(&member, false, &parts, Full::new(Bytes::from(body))).await;
+        let reply = whole(answer(&member, false, &parts, Full::new(Bytes::from(body))).await);
         assert_eq!(reply.status(), 404, "{target}");
         assert_eq!(reply.body().as_ref(), b"404 page not found\n");
     }
@@ -301,3 +292,6 @@ fn paths_name_resources() {
         assert_eq!(Resource::of(path), expected, "{path}");
     }
 }
+
+mod ttl;
+mod watches;

@@ -4,10 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use membership::{ClusterVersion, Member as ClusterMember};
+use node::{V2Watch, V2Watchers};
 use proto::etcdserverpb::AlarmMember;
 use proto::v2_request::V2Request;
+use tokio::sync::watch;
 use types::{ClusterId, EtcdError, LogIndex, NodeId, Term, V2Error};
-use v2store::{Event, Lifetime, Store};
+use v2store::{Event, Lifetime, Store, Watch};
 
 use super::{Member, Position};
 
@@ -21,6 +23,8 @@ pub(crate) struct FakeMember {
     pub(crate) proposals: AtomicU64,
     pub(crate) linearized: AtomicU64,
     pub(crate) store: Mutex<Store>,
+    pub(crate) watchers: Mutex<V2Watchers>,
+    pub(crate) closing: watch::Sender<bool>,
 }
 
 const LOCAL: NodeId = NodeId(0xe11c_97c1_a5f3_35d6);
@@ -38,7 +42,11 @@ impl Default for FakeMember {
             client_urls: vec!["http://127.77.13.1:2379".to_owned()],
             is_learner: false,
         };
+        let closing = watch::Sender::new(false);
+        let watchers = V2Watchers::new(std::sync::Arc::new(|_| {}), closing.subscribe());
         Self {
+            closing,
+            watchers: Mutex::new(watchers),
             leader: LOCAL,
             version: Some(ClusterVersion::new(3, 4)),
             members: vec![member],
@@ -88,7 +96,24 @@ impl Member for FakeMember {
         self.proposals.fetch_add(1, Ordering::Relaxed);
         match self.cluster_fault {
             Some(error) => Err(error),
-            None => Ok(self.store.lock().unwrap().apply(&request).result),
+            None => {
+                let applied = self.store.lock().unwrap().apply(&request);
+                let mut watchers = self.watchers.lock().unwrap();
+                for (event, removed) in applied.events.into_iter().zip(&applied.removed) {
+                    watchers.notify(event, removed);
+                }
+                Ok(applied.result)
+            }
+        }
+    }
+
+    async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watch, V2Error>, EtcdError> {
+        match self.cluster_fault {
+            Some(error) => Err(error),
+            None => {
+                let mut watchers = self.watchers.lock().unwrap();
+                Ok(watchers.register(&self.store.lock().unwrap(), &watch))
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 use super::*;
 
+const NOW: i64 = 1_795_327_346_640_627_100;
+
 fn parsed(method: Method, query: &str) -> Result<KeysRequest, V2Error> {
-    parse(&method, "/a/b/", &Form::parse(b"", query).unwrap())
+    parse(&method, "/a/b/", &Form::parse(b"", query).unwrap(), NOW)
 }
 
 #[test]
@@ -16,6 +18,7 @@ fn every_parameter_reaches_its_field() {
         prev_value: "p".to_owned(),
         prev_index: 9,
         prev_exist: Some(true),
+        expiration: NOW + 7_000_000_000,
         since: 11,
         recursive: true,
         sorted: true,
@@ -26,17 +29,17 @@ fn every_parameter_reaches_its_field() {
     };
     let parsed = parsed(Method::PUT, query).unwrap();
     assert_eq!(parsed.request, expected);
-    assert_eq!((parsed.ttl, parsed.no_value_on_success), (Some(7), true));
+    assert!(parsed.no_value_on_success);
 }
 
 #[test]
 fn absent_and_empty_differ() {
     let absent = parsed(Method::PUT, "").unwrap();
     let request = &absent.request;
-    assert_eq!((request.prev_exist, request.refresh, absent.ttl), (None, None, None));
+    assert_eq!((request.prev_exist, request.refresh, request.expiration), (None, None, 0));
     assert_eq!((request.val.as_str(), request.prev_index, request.dir), ("", 0, false));
-    assert_eq!(parsed(Method::PUT, "ttl=").unwrap().ttl, None);
-    assert_eq!(parsed(Method::PUT, "ttl=0").unwrap().ttl, Some(0));
+    assert_eq!(parsed(Method::PUT, "ttl=").unwrap().request.expiration, 0);
+    assert_eq!(parsed(Method::PUT, "ttl=0").unwrap().request.expiration, NOW);
     assert!(parsed(Method::GET, "wait=1").unwrap().request.wait);
 }
 
@@ -101,9 +104,24 @@ fn numbers_and_booleans_follow_go() {
 }
 
 #[test]
+fn seconds_wrap_as_in_go() {
+    let cases = [
+        (0, NOW),
+        (5, NOW + 5_000_000_000),
+        (u64::MAX, NOW - 1_000_000_000),
+        (9_223_372_036, NOW.wrapping_add(9_223_372_036_000_000_000)),
+        (1 << 63, NOW),
+    ];
+    for (ttl, expected) in cases {
+        assert_eq!(expiration(NOW, ttl), expected, "{ttl}");
+    }
+    assert!(expiration(NOW, 9_223_372_036) < 0, "before the year 2000");
+}
+
+#[test]
 fn keys_are_cleaned_below_their_name_space() {
     for (key, path) in [("", "/1"), ("/", "/1"), ("/a", "/1/a"), ("/a/b/", "/1/a/b")] {
         let form = Form::default();
-        assert_eq!(parse(&Method::GET, key, &form).unwrap().request.path, path);
+        assert_eq!(parse(&Method::GET, key, &form, NOW).unwrap().request.path, path);
     }
 }
