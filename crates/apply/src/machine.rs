@@ -16,6 +16,7 @@ use crate::alarms::Alarms;
 use crate::cluster::{Cluster, Effect, Stage};
 use crate::contract::{Applied, Fault, Frozen, Local, Reply, Response, Settings};
 use crate::position::{V2Position, meta_ops};
+use crate::v2;
 
 /// A position in the log with its term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub struct Machine {
     pub(crate) cluster: Cluster,
     pub(crate) conf_state: ConfState,
     pub(crate) v2: v2store::Store,
+    /// While the rows of the tree are ahead of the replay: the tree as the replay has it, for the
+    /// sake of its history (docs/format/v2-rows.md).
+    pub(crate) v2_replay: Option<v2store::Store>,
     /// The last entry that raft handed over, replayed ones included.
     pub(crate) applied: Position,
     /// The last entry whose v3 effects are in the state.
@@ -133,6 +137,9 @@ impl Machine {
     /// never what an entry does.
     pub fn observe_time(&mut self, now_unix_ns: i64) {
         self.v2.observe_time(now_unix_ns);
+        if let Some(replay) = &mut self.v2_replay {
+            replay.observe_time(now_unix_ns);
+        }
     }
 
     /// The members, as far as they are known yet while replaying.
@@ -250,6 +257,7 @@ impl Machine {
         }
         if stage == Stage::Replay && !self.is_replaying() {
             applied.ops.append(&mut self.cluster.finish_replay());
+            self.finish_v2_replay();
         }
         applied.revision = self.kv.current_revision();
     }
@@ -266,7 +274,11 @@ impl Machine {
         applied.local.extend(local);
         if self.wants_v2() {
             for write in &v2 {
-                self.write_v2(write, applied);
+                let _ = v2::absorb(v2::write_to(&mut self.v2, write), applied);
+            }
+        } else if let Some(replay) = &mut self.v2_replay {
+            for write in &v2 {
+                let _ = v2::write_to(replay, write);
             }
         }
     }

@@ -64,14 +64,13 @@ impl Machine {
         let v2 = v2::trusted_position(source, settings.cluster_id, consistent)?;
         let trust = Trust { consistent, v2 };
         let cluster = restore_cluster(source, &settings, &base, trust, &mut restored)?;
-        let SnapshotBase { v2: base_tree, conf_state, .. } = base;
-        let v2 = match trust.v2 {
-            Some(position) => v2::restore_rows(source, position)?,
-            None => {
-                // Without a payload the tree must still name the members: Go reads them there.
-                let tree = base_tree.unwrap_or_else(|| v2::tree_of(cluster.at(Stage::Replay)));
-                v2::rebuild(source, tree, &mut restored)?
-            }
+        let SnapshotBase { v2: base_tree, conf_state, index: base_index, .. } = base;
+        let has_past = base_tree.is_some() || base_index == LogIndex(0);
+        // Without a payload the tree must still name the members: Go reads them there.
+        let tree = base_tree.unwrap_or_else(|| v2::tree_of(cluster.at(Stage::Replay)));
+        let (v2, v2_replay) = match trust.v2 {
+            Some(position) => (v2::restore_rows(source, position)?, has_past.then_some(tree)),
+            None => (v2::rebuild(source, tree, &mut restored)?, None),
         };
         let mut machine = Self {
             kv,
@@ -80,6 +79,7 @@ impl Machine {
             cluster,
             conf_state,
             v2,
+            v2_replay,
             applied: replay_from,
             consistent,
             v2_applied: if trust.v2.is_some() { consistent } else { replay_from },
@@ -98,6 +98,7 @@ impl Machine {
         self.consistent = self.applied;
         self.v2_applied = self.applied;
         restored.ops.append(&mut self.cluster.finish_replay());
+        self.finish_v2_replay();
         if let Some(row) = source.get(Bucket::Meta, CONF_STATE)? {
             let differs = conf_state_from_json(&row).map_or(true, |found| found != self.conf_state);
             if differs && self.consistent.index > LogIndex(0) {

@@ -60,21 +60,20 @@ impl Machine {
             let outcome = self.v2.apply(request);
             let result = absorb(outcome, applied);
             applied.reply = Some(Reply::V2(result));
+        } else if let Some(replay) = &mut self.v2_replay {
+            let _ = replay.apply(request);
         }
         Ok(())
     }
 
-    /// Carries out what a change of the cluster writes into the tree. It cannot fail in a tree that
-    /// the members themselves have written; should it, the tree stays as it is on every member.
-    pub(crate) fn write_v2(&mut self, write: &V2Write, applied: &mut Applied) {
-        let forever = Lifetime::default();
-        let outcome = match write {
-            V2Write::Create { path, value } => self.v2.create(path, false, value, forever),
-            V2Write::Set { path, value } => self.v2.set(path, false, value, forever),
-            V2Write::Update { path, value } => self.v2.update(path, value, forever),
-            V2Write::DeleteTree { path } => self.v2.delete(path, true, true),
-        };
-        let _ = absorb(outcome, applied);
+    /// Takes over the tree of the replay, which has arrived at that of the rows, with its history.
+    pub(crate) fn finish_v2_replay(&mut self) {
+        if let Some(replayed) = self.v2_replay.take() {
+            debug_assert!(replayed == self.v2, "the rows are not those that the log leads to");
+            if replayed == self.v2 {
+                self.v2 = replayed;
+            }
+        }
     }
 
     /// Answers a v2 entry about members with the change of the tree that mirrors it. The words of
@@ -86,8 +85,23 @@ impl Machine {
     }
 }
 
+/// Carries out what a change of the cluster writes into the tree. It cannot fail in a tree that
+/// the members themselves have written; should it, the tree stays as it is on every member.
+pub(crate) fn write_to(tree: &mut Store, write: &V2Write) -> v2store::Applied {
+    let forever = Lifetime::default();
+    match write {
+        V2Write::Create { path, value } => tree.create(path, false, value, forever),
+        V2Write::Set { path, value } => tree.set(path, false, value, forever),
+        V2Write::Update { path, value } => tree.update(path, value, forever),
+        V2Write::DeleteTree { path } => tree.delete(path, true, true),
+    }
+}
+
 /// Takes over what a v2 operation did, all but its result.
-fn absorb(outcome: v2store::Applied, applied: &mut Applied) -> Result<v2store::Event, V2Error> {
+pub(crate) fn absorb(
+    outcome: v2store::Applied,
+    applied: &mut Applied,
+) -> Result<v2store::Event, V2Error> {
     let v2store::Applied { result, events, removed, changes } = outcome;
     applied.ops.extend(changes.into_iter().map(row_op));
     applied.v2_events.extend(events);

@@ -244,6 +244,8 @@ proptest! {
         prop_assert_eq!(found.machine.state_hash(), expected.machine.state_hash());
         prop_assert_eq!(&found.conf_state, &expected.conf_state);
         prop_assert_eq!(&found.machine.membership(), &expected.machine.membership());
+        prop_assert_eq!(found.machine.v2().history(), expected.machine.v2().history());
+        prop_assert_eq!(found.machine.v2().stats(), expected.machine.v2().stats());
         prop_assert_eq!(found.durable, expected.durable);
     }
 
