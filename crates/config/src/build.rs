@@ -131,7 +131,11 @@ impl Reader<'_> {
 
     fn serving(&self, notes: &mut Vec<Note>) -> Result<Serving, ConfigError> {
         let watch_progress = self.nanos("watch-progress-notify-interval")?;
+        let batch = self.value("compaction-batch-limit", parse_signed)?;
+        let pause = self.nanos("compaction-sleep-interval")?;
         Ok(Serving {
+            compaction_batch_rows: serving::compaction_batch_rows(batch),
+            compaction_pause: serving::compaction_pause(pause),
             watch_progress_notify_interval: serving::watch_progress_interval(watch_progress, notes),
         })
     }

@@ -11,10 +11,18 @@ use crate::load::Note;
 /// Settings of the client edges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
+    /// `--compaction-batch-limit`: rows; above 0.
+    pub compaction_batch_rows: usize,
+    /// `--compaction-sleep-interval`.
+    pub compaction_pause: Duration,
     /// `--watch-progress-notify-interval`: at least 100 ms.
     pub watch_progress_notify_interval: Duration,
 }
 
+/// `--compaction-batch-limit` when it is not positive.
+const COMPACTION_BATCH_DEFAULT: usize = 1000;
+/// `--compaction-sleep-interval` when it is not positive.
+const COMPACTION_PAUSE_DEFAULT: Duration = Duration::from_millis(10);
 /// `--watch-progress-notify-interval` when it is not positive.
 const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(600);
 /// What a shorter `--watch-progress-notify-interval` is raised to.
@@ -35,4 +43,14 @@ pub(crate) fn watch_progress_interval(nanos: i64, notes: &mut Vec<Note>) -> Dura
         );
     }
     given.max(WATCH_PROGRESS_MIN)
+}
+
+/// The rows of a batch for the number given.
+pub(crate) fn compaction_batch_rows(given: i64) -> usize {
+    usize::try_from(given).ok().filter(|rows| *rows > 0).unwrap_or(COMPACTION_BATCH_DEFAULT)
+}
+
+/// The pause between two batches for the one given.
+pub(crate) fn compaction_pause(nanos: i64) -> Duration {
+    positive(nanos).unwrap_or(COMPACTION_PAUSE_DEFAULT)
 }

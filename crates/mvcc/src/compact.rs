@@ -1,7 +1,8 @@
 //! Compaction: scheduled by the log, carried out row by row, finished with a mark.
 //!
 //! ```text
-//! compact(at) -> scheduledCompactRev      reads before `at` are refused from here on
+//! compact(at) -> scheduledCompactRev      reads that begin are refused before `at` from here on;
+//!                                         those that began earlier go on until the first step
 //! compact_step(rows <= at)* -> deletions  the index forgets exactly the rows that are deleted
 //! compact_finish(at) -> finishedCompactRev
 //! ```
@@ -50,6 +51,7 @@ impl Store {
     /// more than the compacted revision.
     pub fn compact_step(&mut self, rows: &[(RevKey, bool, Bytes)], at: i64) -> Vec<Op> {
         let at = at.min(self.compacted_revision);
+        self.trimmed_revision = self.trimmed_revision.max(at);
         let due = rows.iter().filter(|(revision, ..)| revision.main <= at);
         due.filter_map(|(revision, tombstone, key)| {
             if self.compaction_keeps(key, *revision, at) {

@@ -3,11 +3,12 @@
 //! Owns:       nothing.
 //! Uses:       `store`, `kv`.
 //! Never:      writes.
-//! Invariants: the outcome depends on the latest pairs only.
+//! Invariants: the outcome depends on the pairs of one revision only.
 //! Source:     api-v3.md 2.5.
 
 use std::cmp::Ordering;
 
+use bytes::Bytes;
 use proto::etcdserverpb::Compare;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use types::KeyRange;
@@ -30,18 +31,27 @@ impl Store {
 
     fn compare_holds(&self, compare: &Compare) -> Result<bool, HistoryFault> {
         let range = KeyRange::from_request(compare.key.clone(), compare.range_end.clone());
-        let mut absent = true;
-        for pair in self.entries(&range, None).filter_map(|(_, entry)| KeyEntry::latest(entry)) {
-            absent = false;
-            let view = KvView::parse(pair).map_err(|error| HistoryFault(error.to_string()))?;
-            if !holds(compare, &view) {
-                return Ok(false);
-            }
-        }
-        // An absent key has all numbers zero, but it has no value, not even an empty one.
-        let compares_value = compare.target == CompareTarget::Value as i32;
-        Ok(!absent || (!compares_value && holds(compare, &KvView::default())))
+        let latest = self.entries(&range, None).filter_map(|(_, entry)| KeyEntry::latest(entry));
+        holds_for_all(compare, latest)
     }
+}
+
+/// Whether a compare holds for the pairs of its range.
+pub(crate) fn holds_for_all<'a>(
+    compare: &Compare,
+    pairs: impl Iterator<Item = &'a Bytes>,
+) -> Result<bool, HistoryFault> {
+    let mut absent = true;
+    for pair in pairs {
+        absent = false;
+        let view = KvView::parse(pair).map_err(|error| HistoryFault(error.to_string()))?;
+        if !holds(compare, &view) {
+            return Ok(false);
+        }
+    }
+    // An absent key has all numbers zero, but it has no value, not even an empty one.
+    let compares_value = compare.target == CompareTarget::Value as i32;
+    Ok(!absent || (!compares_value && holds(compare, &KvView::default())))
 }
 
 fn holds(compare: &Compare, pair: &KvView<'_>) -> bool {

@@ -16,6 +16,7 @@ mod store;
 
 mod compare;
 mod range;
+mod read_txn;
 mod txn;
 
 mod check;
@@ -29,6 +30,7 @@ pub use check::{check_delete, check_put, check_range, check_txn};
 pub use hash::{HashPlan, HashReply};
 pub use history::{History, HistoryFault, LeaseView};
 pub use range::{CursorStep, RangeCursor, RangeReply};
+pub use read_txn::{ReadBranch, ReadTxn, is_read_only, is_serializable};
 pub use restore::{Restored, Restorer};
 pub use store::Store;
 pub use txn::{DeleteReply, Event, EventKind, OpReply, Outcome, PutReply, TxnReply};

@@ -4,7 +4,8 @@
 //! Uses:       `store`, `key_entry`, `kv`; `History` for values that are no longer the latest.
 //! Never:      decoding of pairs that are only passed on.
 //! Invariants: all that is collected belongs to one revision, however many steps it took; a step
-//!             after a compaction past that revision is an error, never a short answer.
+//!             after a compaction past that revision began to delete is an error, never a short
+//!             answer.
 //! Source:     api-v3.md 2.2.
 
 use std::cmp::Ordering;
@@ -54,6 +55,8 @@ pub struct RangeCursor {
     shape: Shape,
     visited: Option<Bytes>,
     items: Vec<Item>,
+    /// Pairs handed out by [`RangeCursor::drain`].
+    drained: usize,
     count: i64,
 }
 
@@ -140,7 +143,11 @@ impl Store {
         self.cursor_at(request, self.current_revision)
     }
 
-    fn cursor_at(&self, request: &RangeRequest, current: i64) -> Result<RangeCursor, EtcdError> {
+    pub(crate) fn cursor_at(
+        &self,
+        request: &RangeRequest,
+        current: i64,
+    ) -> Result<RangeCursor, EtcdError> {
         if request.revision > current {
             return Err(EtcdError::FutureRev);
         }
@@ -159,13 +166,14 @@ impl Store {
             shape: Shape::of(request, order),
             visited: None,
             items: Vec::new(),
+            drained: 0,
             count: 0,
         })
     }
 }
 
 impl RangeCursor {
-    /// The revision that is read; register it to keep compaction away while the cursor lives.
+    /// The revision that is read; register it to keep deletions away while the cursor lives.
     #[must_use]
     pub fn read_revision(&self) -> i64 {
         self.read_revision
@@ -181,23 +189,78 @@ impl RangeCursor {
     ///
     /// # Errors
     ///
-    /// When the store has been compacted past the revision that is read.
+    /// When a compaction past the revision that is read has begun to delete.
     pub fn step(&mut self, store: &Store, keys_max: usize) -> Result<CursorStep, EtcdError> {
-        if self.read_revision < store.compacted_revision {
+        self.advance(store, keys_max).map(|(step, _)| step)
+    }
+
+    /// As [`RangeCursor::step`], with the number of keys visited.
+    pub(crate) fn advance(
+        &mut self,
+        store: &Store,
+        keys_max: usize,
+    ) -> Result<(CursorStep, usize), EtcdError> {
+        if self.read_revision < store.trimmed_revision {
             return Err(EtcdError::Compacted);
         }
         let range = self.range.clone();
         let after = self.visited.take();
         let mut entries = store.entries(&range, after.as_ref());
         let mut last = None;
+        let mut visited = 0;
         for (key, entry) in entries.by_ref().take(keys_max) {
             if let Some(position) = entry.visible_at(self.read_revision) {
                 self.visit(key, entry, position);
             }
+            visited += 1;
             last = Some(key);
         }
         self.visited = last.cloned().or(after.clone());
-        Ok(if entries.next().is_some() { CursorStep::More } else { CursorStep::Done })
+        let step = if entries.next().is_some() { CursorStep::More } else { CursorStep::Done };
+        Ok((step, visited))
+    }
+
+    /// Pairs that [`RangeCursor::drain`] would hand out.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        let allowed = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.drained));
+        self.items.len().min(allowed)
+    }
+
+    /// Hands out the pairs collected since the last call, in natural order whatever was asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`RangeCursor::into_reply`].
+    pub fn drain(
+        &mut self,
+        history: &dyn History,
+    ) -> Result<Result<Vec<Bytes>, EtcdError>, HistoryFault> {
+        let pending = self.pending();
+        self.drained += pending;
+        let mut kvs = Vec::with_capacity(pending);
+        for item in self.items.drain(..pending) {
+            kvs.push(match item.source {
+                Source::Ready(pair) => pair,
+                Source::Stored(at) => match history.value(at)? {
+                    Some(pair) => pair,
+                    None => return Ok(Err(EtcdError::Compacted)),
+                },
+            });
+        }
+        Ok(Ok(kvs))
+    }
+
+    /// What a drained cursor says at its end: a reply without pairs.
+    #[must_use]
+    pub fn summary(&self) -> RangeReply {
+        let collected = self.drained + self.items.len();
+        RangeReply {
+            kvs: Vec::new(),
+            more: self.limit.is_some_and(|limit| collected > limit),
+            count: self.count,
+            revision: self.header_revision,
+        }
     }
 
     /// Fetches what must be fetched by revision and makes the reply.
@@ -239,7 +302,8 @@ impl RangeCursor {
 
     /// Whether further pairs can only be counted: one beyond the limit is what `more` needs.
     fn is_full(&self) -> bool {
-        self.order == Order::Natural && self.limit.is_some_and(|limit| self.items.len() > limit)
+        let collected = self.drained + self.items.len();
+        self.order == Order::Natural && self.limit.is_some_and(|limit| collected > limit)
     }
 
     fn assemble<E: From<HistoryFault>>(

@@ -75,6 +75,7 @@ impl Restorer {
         let mut store = Store::new();
         store.finished_compaction = finished;
         store.compacted_revision = compacted;
+        store.trimmed_revision = compacted;
         store.current_revision = store.current_revision.max(compacted);
         Self { store, last: None, chunk: Vec::new() }
     }

@@ -21,12 +21,25 @@ const FIRST_REVISION: i64 = 1;
 pub(crate) const NEVER_COMPACTED: i64 = -1;
 
 /// The key-value store as every member holds it in memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) index: BTreeMap<Bytes, KeyEntry>,
     pub(crate) current_revision: i64,
     pub(crate) compacted_revision: i64,
     pub(crate) finished_compaction: i64,
+    /// Revision of the last compaction that began to delete: what is visible at it or later is still
+    /// all there, which a read that began before the compaction relies on.
+    pub(crate) trimmed_revision: i64,
+}
+
+/// Compares what the rows say; how far a compaction has come is not part of it.
+impl PartialEq for Store {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+            && self.current_revision == other.current_revision
+            && self.compacted_revision == other.compacted_revision
+            && self.finished_compaction == other.finished_compaction
+    }
 }
 
 impl Default for Store {
@@ -44,6 +57,7 @@ impl Store {
             current_revision: FIRST_REVISION,
             compacted_revision: NEVER_COMPACTED,
             finished_compaction: NEVER_COMPACTED,
+            trimmed_revision: NEVER_COMPACTED,
         }
     }
 
@@ -101,6 +115,12 @@ impl Store {
             self.finished_compaction <= self.compacted_revision,
             "finished {} of {}",
             self.finished_compaction,
+            self.compacted_revision
+        );
+        assert!(
+            self.trimmed_revision <= self.compacted_revision,
+            "trimmed {} of {}",
+            self.trimmed_revision,
             self.compacted_revision
         );
         for (key, entry) in &self.index {

@@ -211,7 +211,7 @@ impl Store {
     }
 
     /// Only zero means "latest" here: a negative revision is compacted once anything is.
-    fn check_range_op(&self, op: &Request) -> Result<(), EtcdError> {
+    pub(crate) fn check_range_op(&self, op: &Request) -> Result<(), EtcdError> {
         let Request::RequestRange(range) = op else { return Ok(()) };
         match range.revision {
             0 => Ok(()),

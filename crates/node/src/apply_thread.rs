@@ -43,7 +43,10 @@ pub(crate) enum ApplyJob {
     /// Its connection has ended.
     V2Leave(WatcherId),
     /// All rows of the compaction at this revision have been looked at.
-    CompactFinish(i64),
+    CompactFinish {
+        at: i64,
+        done: mpsc::SyncSender<()>,
+    },
     /// End.
     Stop,
 }
@@ -153,10 +156,10 @@ impl ApplyThread {
                     self.v2_watchers.leave(id);
                     Ok(())
                 }
-                ApplyJob::CompactFinish(at) => {
+                ApplyJob::CompactFinish { at, done } => {
                     let published = &mut *self.shared.write();
                     published.overlay.extend(published.machine.compact_finish(at));
-                    self.shared.compacted.send_replace(at);
+                    let _ = done.send(());
                     Ok(())
                 }
                 ApplyJob::Stop => return,

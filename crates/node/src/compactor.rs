@@ -11,10 +11,14 @@ use types::{Bucket, RevKey};
 use crate::apply_thread::{ApplyJob, ApplyQueue};
 use crate::shared::Shared;
 
-/// Rows looked at in one batch, as etcd's `--compaction-batch-limit`.
-const BATCH_ROWS: usize = 1000;
-/// Pause between two batches, as etcd's `--compaction-sleep-interval`.
-const BATCH_PAUSE: Duration = Duration::from_millis(10);
+/// How much a compaction may do at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct CompactionBudget {
+    /// Rows looked at in one batch, `--compaction-batch-limit`; above 0.
+    pub batch_rows: usize,
+    /// Pause between two batches, `--compaction-sleep-interval`.
+    pub pause: Duration,
+}
 
 /// Starts the deletion of what a compaction allows to go.
 pub(crate) struct Compactor {
@@ -26,11 +30,12 @@ impl Compactor {
     pub(crate) fn start(
         shared: Arc<Shared>,
         apply: Arc<ApplyQueue>,
+        budget: CompactionBudget,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (orders, received) = mpsc::channel();
         let work = move || {
             for at in received {
-                if let Err(error) = compact(&shared, &apply, at) {
+                if let Err(error) = compact(&shared, &apply, at, budget) {
                     shared.stop_for_error("compact database", &error);
                 }
             }
@@ -46,13 +51,21 @@ impl Compactor {
     }
 }
 
-fn compact(shared: &Arc<Shared>, apply: &Arc<ApplyQueue>, at: i64) -> Result<(), EngineError> {
+fn compact(
+    shared: &Arc<Shared>,
+    apply: &Arc<ApplyQueue>,
+    at: i64,
+    budget: CompactionBudget,
+) -> Result<(), EngineError> {
     if !wait_for_commit(shared) {
+        return Ok(());
+    }
+    if !shared.readers.wait_below(at, &|| shared.stop_reason().is_some()) {
         return Ok(());
     }
     let mut from = RevKey::new(0, 0);
     loop {
-        let (rows, next) = read_batch(shared.view().as_ref(), from, at)?;
+        let (rows, next) = read_batch(shared.view().as_ref(), from, at, budget.batch_rows)?;
         if !rows.is_empty() {
             let (done, finished) = mpsc::sync_channel(1);
             apply.push(ApplyJob::CompactRows { rows, at, done });
@@ -64,9 +77,15 @@ fn compact(shared: &Arc<Shared>, apply: &Arc<ApplyQueue>, at: i64) -> Result<(),
             Some(next) => from = next,
             None => break,
         }
-        std::thread::sleep(BATCH_PAUSE);
+        std::thread::sleep(budget.pause);
     }
-    apply.push(ApplyJob::CompactFinish(at));
+    let (done, finished) = mpsc::sync_channel(1);
+    apply.push(ApplyJob::CompactFinish { at, done });
+    // Whoever asked for a physical compaction is told once it would not be resumed after a crash.
+    if shared.recv_or_stop(&finished).is_none() || !wait_for_commit(shared) {
+        return Ok(());
+    }
+    shared.compacted.send_replace(at);
     tracing::info!(revision = at, "finished compaction");
     Ok(())
 }
@@ -88,6 +107,7 @@ fn read_batch(
     view: &dyn View,
     from: RevKey,
     at: i64,
+    rows_max: usize,
 ) -> Result<(Rows, Option<RevKey>), EngineError> {
     let mut rows = Rows::new();
     let mut next = None;
@@ -98,7 +118,7 @@ fn read_batch(
         if revision.main > at {
             return ControlFlow::Break(());
         }
-        if rows.len() == BATCH_ROWS {
+        if rows.len() == rows_max {
             next = Some(revision);
             return ControlFlow::Break(());
         }

@@ -1,4 +1,4 @@
-//! What the edges see of a member: propose, read, inspect.
+//! What the edges see of a member: propose and inspect; reads are in `reads`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -9,9 +9,8 @@ use bytes::Bytes;
 use consensus::Input;
 use membership::strict::{Connections, Rule};
 use membership::{ClusterVersion, Member};
-use mvcc::{HashReply, RangeReply};
 use prost::Message as _;
-use proto::etcdserverpb::{InternalRaftRequest, RangeRequest, RequestHeader};
+use proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
 use proto::raftpb::{ConfChange, ConfChangeType};
 use proto::v2_request::V2Request;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +21,7 @@ use v2store::Event;
 use crate::apply_thread::ApplyQueue;
 use crate::options::Options;
 use crate::request_id::RequestIds;
-use crate::shared::{Shared, SharedHistory, StopReason};
+use crate::shared::{Shared, StopReason};
 use crate::waiters::Outcome;
 
 /// Proposals that may wait at one time, for a leader or for their outcome; further ones are refused
@@ -103,9 +102,9 @@ pub(crate) struct Inner {
 }
 
 /// Takes a waiter out again when its client is gone.
-struct Registered<'a> {
-    inner: &'a Inner,
-    id: RequestId,
+pub(crate) struct Registered<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) id: RequestId,
 }
 
 impl Drop for Registered<'_> {
@@ -249,84 +248,20 @@ impl Handle {
         self.change_members(ConfChangeType::UpdateNode, id, context).await
     }
 
-    /// Waits until this member has applied everything that was committed when the call began.
-    ///
-    /// # Errors
-    /// Why that could not be established in time.
-    pub async fn linearize(&self) -> Result<(), EtcdError> {
-        let inner = &*self.inner;
-        let id = inner.ids.next();
-        let receiver = inner.shared.waiters.read(id);
-        let _registered = Registered { inner, id };
-        inner
-            .shared
-            .inbox
-            .client(Input::ReadIndex(vec![id]))
-            .map_err(|_| EtcdError::RequestTooManyRequests)?;
-        match timeout_at(self.deadline(), receiver).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(self.timeout_error()),
-        }
-    }
-
-    /// Answers a range from this member's state, in chunks that let writers through. Linearizable
-    /// only after [`Handle::linearize`].
-    ///
-    /// # Errors
-    /// Those of the request, and `Corrupt` when the database could not be read.
-    pub async fn range(&self, request: RangeRequest) -> Result<(RangeReply, i64), EtcdError> {
-        let (cursor, revision) = {
-            let published = self.inner.shared.read();
-            let store = published.machine.store();
-            let mut cursor = store.cursor(&request)?;
-            let step = cursor.step(store, limits::RANGE_CHUNK_KEYS)?;
-            let revision = store.current_revision();
-            if step == mvcc::CursorStep::Done && !cursor.needs_history() {
-                drop(published);
-                let reply = cursor.into_reply(&SharedHistory(&self.inner.shared));
-                return Ok((self.or_stop(reply)??, revision));
-            }
-            (cursor, revision)
-        };
-        let inner = Arc::clone(&self.inner);
-        let rest = tokio::task::spawn_blocking(move || finish_range(&inner.shared, cursor));
-        let reply = rest.await.map_err(|_| EtcdError::Stopped)?;
-        Ok((reply?, revision))
-    }
-
-    /// The hash of the key-value history up to a revision; 0 means the newest.
-    ///
-    /// # Errors
-    /// `Compacted` and `FutureRev`; `Corrupt` when the database could not be read.
-    pub async fn hash_kv(&self, revision: i64) -> Result<(HashReply, i64), EtcdError> {
-        let inner = Arc::clone(&self.inner);
-        let hash = tokio::task::spawn_blocking(move || {
-            let (overlay, view, prepared, current) = {
-                let published = inner.shared.read();
-                let store = published.machine.store();
-                let prepared = store.hash_plan(revision)?;
-                let current = store.current_revision();
-                (published.overlay.clone(), inner.shared.view(), prepared, current)
-            };
-            let history = crate::shared::OverlayHistory { overlay: &overlay, view: &view };
-            Ok((prepared.run(&history), current))
-        });
-        let (hash, current) = hash.await.map_err(|_| EtcdError::Stopped)??;
-        Ok((self.or_stop(hash)?, current))
-    }
-
     /// Waits until the rows that a compaction lets go have left the database of this member.
     ///
+    /// As in etcd that has no time limit but the client's.
+    ///
     /// # Errors
-    /// `Timeout` when that takes longer than a request may, `Stopped` when the member stops.
+    /// `Stopped` when the member stops.
     pub async fn wait_compacted(&self, revision: i64) -> Result<(), EtcdError> {
         let mut compacted = self.inner.shared.compacted.subscribe();
-        let done = compacted.wait_for(|finished| *finished >= revision);
-        match timeout_at(self.deadline(), done).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(EtcdError::Timeout),
+        let mut stop = self.inner.shared.watch_stop();
+        tokio::select! {
+            done = compacted.wait_for(|finished| *finished >= revision) => {
+                done.map(drop).map_err(|_| EtcdError::Stopped)
+            }
+            _ = stop.wait_for(Option::is_some) => Err(EtcdError::Stopped),
         }
     }
 
@@ -546,39 +481,15 @@ impl Handle {
         }
     }
 
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.inner.options.timing.request_timeout()
     }
 
-    fn timeout_error(&self) -> EtcdError {
+    pub(crate) fn timeout_error(&self) -> EtcdError {
         if self.leader() == NodeId(0) {
             EtcdError::TimeoutDueToLeaderFail
         } else {
             EtcdError::Timeout
         }
     }
-
-    /// A database that cannot be read is a fault of this member, not an answer.
-    fn or_stop<T>(&self, result: Result<T, mvcc::HistoryFault>) -> Result<T, EtcdError> {
-        result.map_err(|fault| stop_for_read(&self.inner.shared, &fault))
-    }
-}
-
-fn finish_range(shared: &Shared, mut cursor: mvcc::RangeCursor) -> Result<RangeReply, EtcdError> {
-    loop {
-        let published = shared.read();
-        let step = cursor.step(published.machine.store(), limits::RANGE_CHUNK_KEYS)?;
-        if step == mvcc::CursorStep::Done {
-            break;
-        }
-    }
-    match cursor.into_reply(&SharedHistory(shared)) {
-        Ok(reply) => reply,
-        Err(fault) => Err(stop_for_read(shared, &fault)),
-    }
-}
-
-fn stop_for_read(shared: &Shared, fault: &mvcc::HistoryFault) -> EtcdError {
-    shared.stop_for(StopReason::Fault(format!("read database: {fault}")));
-    EtcdError::Stopped
 }

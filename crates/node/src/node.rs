@@ -97,7 +97,7 @@ impl Node {
             wal: &Arc::new(WalQueue::default()),
         };
         let (compactor, compactor_thread) =
-            Compactor::start(Arc::clone(&shared), Arc::clone(parts.apply))?;
+            Compactor::start(Arc::clone(&shared), Arc::clone(parts.apply), options.compaction)?;
         if let Some(revision) = restored.resume_compaction {
             compactor.schedule(revision);
         }

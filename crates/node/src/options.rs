@@ -7,6 +7,8 @@ use std::time::Duration;
 use disk::Disk;
 use membership::ClusterVersion;
 
+use crate::compactor::CompactionBudget;
+
 /// Where the files of a member are.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -82,6 +84,8 @@ pub struct Options {
     pub quota_bytes: i64,
     /// `--max-request-bytes`.
     pub max_request_bytes: u64,
+    /// How fast compaction deletes.
+    pub compaction: CompactionBudget,
     /// `--max-learners`.
     pub max_learners: usize,
     /// `--unsafe-no-fsync`.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 
 use crate::inbox::Inbox;
+use crate::readers::Readers;
 use crate::waiters::Waiters;
 
 /// How often a thread that waits for another looks whether the member has stopped.
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     sizes: Mutex<Sizes>,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) readers: Arc<Readers>,
     pub(crate) raft: watch::Sender<RaftView>,
     pub(crate) status: Mutex<Option<consensus::Status>>,
     pub(crate) commit: AtomicU64,
@@ -90,6 +92,7 @@ impl Shared {
             sizes: Mutex::new(sizes),
             inbox: Inbox::default(),
             waiters: Waiters::default(),
+            readers: Arc::default(),
             raft: watch::Sender::new(raft),
             status: Mutex::new(None),
             commit: AtomicU64::new(0),

@@ -11,7 +11,7 @@ use edge::http::HttpContext;
 use edge::{Limits, Router};
 use nix::sys::signal::Signal;
 use node::boot::{self, BootError, Booted, Founding};
-use node::{Handle, Node, Options, Paths, Start, StopReason, Timing};
+use node::{CompactionBudget, Handle, Node, Options, Paths, Start, StopReason, Timing};
 use osdisk::OsDisk;
 
 use crate::bootstrap;
@@ -232,6 +232,10 @@ fn options_of(config: &Config) -> Options {
             .quota_limit_bytes()
             .map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         max_request_bytes: config.max_request_bytes,
+        compaction: CompactionBudget {
+            batch_rows: config.serving.compaction_batch_rows,
+            pause: config.serving.compaction_pause,
+        },
         max_learners: usize::try_from(config.max_learners).unwrap_or(usize::MAX),
         no_sync: config.unsafe_no_fsync,
         strict_reconfig_check: config.strict_reconfig_check,

@@ -75,3 +75,9 @@ pub const V2_WATCHER_EVENTS_MAX: usize = 100;
 /// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock. What
 /// has run out besides waits for the next SYNC, which follows at once.
 pub const V2_EXPIRE_MAX: usize = 500;
+/// Seconds for which a read keeps a compaction from deleting what it still has to visit; after that
+/// it ends in `etcdserver: mvcc: required revision has been compacted`.
+pub const READ_PROTECTED_MAX_SECONDS: u64 = 60;
+/// Reads that may keep a revision open at one time; further long ones are refused with
+/// `etcdserver: too many requests`.
+pub const READS_PROTECTED_MAX: usize = 10_000;

@@ -20,6 +20,8 @@ mod model;
 #[cfg(test)]
 mod range;
 #[cfg(test)]
+mod read_txn;
+#[cfg(test)]
 mod txn;
 #[cfg(test)]
 mod watch;

@@ -57,8 +57,10 @@ enum Action {
     Step(usize),
     Finish,
     Restart,
-    /// Writes happen between the steps of a cursor.
+    /// Writes happen between the steps of a cursor, and a compaction whose deletions wait for it.
     Cursor(usize, Vec<Write>),
+    /// As before, but the deletions do not wait.
+    Overtaken(usize, Vec<Write>),
 }
 
 impl Model {
@@ -256,6 +258,7 @@ impl Pairing {
                 self.scanned = RevKey::default();
             }
             Action::Cursor(chunk, writes) => self.cursor(*chunk, writes),
+            Action::Overtaken(chunk, writes) => self.overtaken(*chunk, writes),
         }
         self.fixture.store.check_invariants();
         let Restored { store, attachments } = self.fixture.rows.restore();
@@ -363,10 +366,37 @@ impl Pairing {
             if let Some(write) = writes.next() {
                 self.write(write);
             }
+            self.compact(255);
         }
         let reply = cursor.into_reply(&self.fixture.rows).unwrap().unwrap();
         assert_eq!((reply.kvs, reply.more, reply.count), expected);
         assert_eq!(reply.revision, revision);
+    }
+
+    /// The right answer or an error, whatever has been deleted meanwhile.
+    fn overtaken(&mut self, chunk: usize, writes: &[Write]) {
+        let request = range("a", "\0");
+        let expected = self.model.range(&request).unwrap();
+        let mut cursor = self.fixture.store.cursor(&request).unwrap();
+        let mut writes = writes.iter();
+        loop {
+            match cursor.step(&self.fixture.store, chunk) {
+                Ok(CursorStep::More) => {}
+                Ok(CursorStep::Done) => break,
+                Err(error) => return assert_eq!(error, EtcdError::Compacted),
+            }
+            if let Some(write) = writes.next() {
+                self.write(write);
+            }
+            self.compact(255);
+            self.step(2);
+        }
+        self.compact(255);
+        while self.step(3) {}
+        match cursor.into_reply(&self.fixture.rows).unwrap() {
+            Ok(reply) => assert_eq!((reply.kvs, reply.more, reply.count), expected),
+            Err(error) => assert_eq!(error, EtcdError::Compacted),
+        }
     }
 
     fn leased_pairs(&self) -> Vec<(LeaseId, Bytes)> {
@@ -424,6 +454,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Restart),
         1 => (1..4_usize, proptest::collection::vec(write(), 0..4))
             .prop_map(|(chunk, writes)| Action::Cursor(chunk, writes)),
+        1 => (1..4_usize, proptest::collection::vec(write(), 0..4))
+            .prop_map(|(chunk, writes)| Action::Overtaken(chunk, writes)),
     ]
 }
 

@@ -1,0 +1,267 @@
+//! Reads of this member's state, in bounded holds of the read lock; what takes longer, and whatever
+//! touches a file, runs on a thread for blocking work.
+//!
+//! Owns:       nothing.
+//! Uses:       `mvcc`'s cursors, `readers`.
+//! Never:      an answer that is short because of a compaction; a hold of more than one chunk.
+//! Invariants: everything in one answer belongs to one revision.
+//! Source:     design.md 2 (readers); api-v3.md 2.2, 2.5.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use consensus::Input;
+use mvcc::{CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, TxnReply};
+use proto::etcdserverpb::{RangeRequest, TxnRequest};
+use tokio::time::timeout_at;
+use types::{EtcdError, limits};
+
+use crate::handle::{Handle, Inner, Registered};
+use crate::shared::{OverlayHistory, Shared, SharedHistory, StopReason};
+
+/// A range that is handed out in pieces, all of the revision at which it began. It keeps no revision
+/// open: whoever reads it decides how long it takes, so a compaction ends it.
+pub struct RangeStream {
+    handle: Handle,
+    /// `None` while a piece is being read, and after the last one.
+    cursor: Option<RangeCursor>,
+}
+
+/// A piece of a [`RangeStream`].
+#[derive(Debug)]
+pub struct RangePiece {
+    /// Pairs as stored.
+    pub kvs: Vec<bytes::Bytes>,
+    /// In the last piece: what the whole range comes to, without pairs.
+    pub summary: Option<RangeReply>,
+}
+
+impl Handle {
+    /// Waits until this member has applied everything that was committed when the call began.
+    ///
+    /// # Errors
+    /// Why that could not be established in time.
+    pub async fn linearize(&self) -> Result<(), EtcdError> {
+        let inner = &**self.inner();
+        let id = inner.ids.next();
+        let receiver = inner.shared.waiters.read(id);
+        let _registered = Registered { inner, id };
+        inner
+            .shared
+            .inbox
+            .client(Input::ReadIndex(vec![id]))
+            .map_err(|_| EtcdError::RequestTooManyRequests)?;
+        match timeout_at(self.deadline(), receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(EtcdError::Stopped),
+            Err(_) => Err(self.timeout_error()),
+        }
+    }
+
+    /// Answers a range from this member's state. Linearizable only after [`Handle::linearize`].
+    ///
+    /// # Errors
+    /// Those of the request; `Compacted` when it takes so long that a compaction overtakes it.
+    pub async fn range(&self, request: RangeRequest) -> Result<(RangeReply, i64), EtcdError> {
+        let (mut cursor, open, revision) = {
+            let shared = &self.inner().shared;
+            let published = shared.read();
+            let store = published.machine.store();
+            let mut cursor = store.cursor(&request)?;
+            let step = cursor.step(store, limits::RANGE_CHUNK_KEYS)?;
+            let revision = store.current_revision();
+            if step == CursorStep::Done && !cursor.needs_history() {
+                drop(published);
+                return Ok((self.settle(cursor.into_reply(&SharedHistory(shared)))?, revision));
+            }
+            let open = shared.readers.open(cursor.read_revision())?;
+            (cursor, open, revision)
+        };
+        let reply = self
+            .blocking(move |inner, wanted| {
+                let _open = open;
+                let shared = &inner.shared;
+                step_to_end(shared, wanted, |store, keys| cursor.step(store, keys))?;
+                settle(shared, cursor.into_reply(&SharedHistory(shared)))
+            })
+            .await?;
+        Ok((reply, revision))
+    }
+
+    /// Answers a transaction of ranges only (`mvcc::is_read_only`) from this member's state, all of
+    /// it at one revision. Linearizable only after [`Handle::linearize`].
+    ///
+    /// # Errors
+    /// As [`Handle::range`].
+    pub async fn read_txn(&self, request: &TxnRequest) -> Result<TxnReply, EtcdError> {
+        let (mut txn, step, open) = {
+            let shared = &self.inner().shared;
+            let published = shared.read();
+            let store = published.machine.store();
+            let mut txn = store.read_txn(request);
+            let step = txn.step(store, limits::RANGE_CHUNK_KEYS)?;
+            let open = shared.readers.open(txn.oldest_revision())?;
+            (txn, step, open)
+        };
+        if step == CursorStep::More || txn.needs_history() {
+            return self
+                .blocking(move |inner, wanted| {
+                    let _open = open;
+                    let shared = &inner.shared;
+                    step_to_end(shared, wanted, |store, keys| txn.step(store, keys))?;
+                    let branch = settle(shared, txn.decide(&SharedHistory(shared)))?;
+                    finish_branch(shared, wanted, branch)
+                })
+                .await;
+        }
+        let shared = &self.inner().shared;
+        let mut branch = self.settle(txn.decide(&SharedHistory(shared)))?;
+        let step = {
+            let published = shared.read();
+            branch.step(published.machine.store(), limits::RANGE_CHUNK_KEYS)?
+        };
+        if step == CursorStep::Done && !branch.needs_history() {
+            return self.settle(branch.into_reply(&SharedHistory(shared)));
+        }
+        self.blocking(move |inner, wanted| {
+            let _open = open;
+            finish_branch(&inner.shared, wanted, branch)
+        })
+        .await
+    }
+
+    /// Begins a range that is handed out in pieces.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn range_stream(&self, request: &RangeRequest) -> Result<RangeStream, EtcdError> {
+        let cursor = self.with_machine(|machine| machine.store().cursor(request))?;
+        Ok(RangeStream { handle: self.clone(), cursor: Some(cursor) })
+    }
+
+    /// The hash of the key-value history up to a revision; 0 means the newest.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRev`.
+    pub async fn hash_kv(&self, revision: i64) -> Result<(HashReply, i64), EtcdError> {
+        self.blocking(move |inner, _| {
+            let (overlay, view, prepared, current) = {
+                let published = inner.shared.read();
+                let store = published.machine.store();
+                let prepared = store.hash_plan(revision)?;
+                let current = store.current_revision();
+                (published.overlay.clone(), inner.shared.view(), prepared, current)
+            };
+            let history = OverlayHistory { overlay: &overlay, view: &view };
+            Ok((settle(&inner.shared, prepared.run(&history).map(Ok))?, current))
+        })
+        .await
+    }
+
+    /// Runs work that may take long or read files; it is told when nobody waits for it any more.
+    async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &AtomicBool) -> Result<R, EtcdError> + Send + 'static,
+    ) -> Result<R, EtcdError> {
+        let inner = Arc::clone(self.inner());
+        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        let seen = Arc::clone(&wanted.0);
+        let done = tokio::task::spawn_blocking(move || work(&inner, &seen));
+        done.await.map_err(|_| EtcdError::Stopped)?
+    }
+
+    fn settle<T>(&self, read: Result<Result<T, EtcdError>, HistoryFault>) -> Result<T, EtcdError> {
+        settle(&self.inner().shared, read)
+    }
+}
+
+impl RangeStream {
+    /// Reads the next piece of at most `pairs_max` pairs; `None` behind the last one.
+    ///
+    /// # Errors
+    /// `Compacted` when a compaction has passed the revision that is read.
+    pub async fn next(&mut self, pairs_max: usize) -> Result<Option<RangePiece>, EtcdError> {
+        let Some(mut cursor) = self.cursor.take() else { return Ok(None) };
+        let read = self.handle.blocking(move |inner, wanted| {
+            let shared = &inner.shared;
+            let step = step_piece(shared, wanted, &mut cursor, pairs_max.max(1))?;
+            let kvs = settle(shared, cursor.drain(&SharedHistory(shared)))?;
+            let summary = (step == CursorStep::Done).then(|| cursor.summary());
+            Ok((RangePiece { kvs, summary }, cursor))
+        });
+        let (piece, cursor) = read.await?;
+        self.cursor = piece.summary.is_none().then_some(cursor);
+        Ok(Some(piece))
+    }
+}
+
+/// Steps until enough pairs are there or the range ends.
+fn step_piece(
+    shared: &Shared,
+    wanted: &AtomicBool,
+    cursor: &mut RangeCursor,
+    pairs_max: usize,
+) -> Result<CursorStep, EtcdError> {
+    loop {
+        check_wanted(wanted)?;
+        let published = shared.read();
+        let store = published.machine.store();
+        if cursor.read_revision() < store.compacted_revision() {
+            return Err(EtcdError::Compacted);
+        }
+        // Beyond its limit a range is only counted.
+        let missing = pairs_max.saturating_sub(cursor.pending());
+        let step = cursor.step(store, missing.clamp(1, limits::RANGE_CHUNK_KEYS))?;
+        if step == CursorStep::Done || cursor.pending() >= pairs_max {
+            return Ok(step);
+        }
+    }
+}
+
+fn finish_branch(
+    shared: &Shared,
+    wanted: &AtomicBool,
+    mut branch: ReadBranch,
+) -> Result<TxnReply, EtcdError> {
+    step_to_end(shared, wanted, |store, keys| branch.step(store, keys))?;
+    settle(shared, branch.into_reply(&SharedHistory(shared)))
+}
+
+fn step_to_end(
+    shared: &Shared,
+    wanted: &AtomicBool,
+    mut step: impl FnMut(&mvcc::Store, usize) -> Result<CursorStep, EtcdError>,
+) -> Result<(), EtcdError> {
+    loop {
+        check_wanted(wanted)?;
+        let published = shared.read();
+        if step(published.machine.store(), limits::RANGE_CHUNK_KEYS)? == CursorStep::Done {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends work whose client is gone.
+fn check_wanted(wanted: &AtomicBool) -> Result<(), EtcdError> {
+    if wanted.load(Ordering::Relaxed) { Ok(()) } else { Err(EtcdError::Canceled) }
+}
+
+/// Whether the answer is still waited for: false once this has been dropped.
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A database that cannot be read is a fault of this member, not an answer.
+fn settle<T>(
+    shared: &Shared,
+    read: Result<Result<T, EtcdError>, HistoryFault>,
+) -> Result<T, EtcdError> {
+    read.unwrap_or_else(|fault| {
+        shared.stop_for(StopReason::Fault(format!("read database: {fault}")));
+        Err(EtcdError::Stopped)
+    })
+}
