@@ -43,10 +43,7 @@ pub(crate) enum ApplyJob {
     /// Its connection has ended.
     V2Leave(WatcherId),
     /// All rows of the compaction at this revision have been looked at.
-    CompactFinish {
-        at: i64,
-        done: mpsc::SyncSender<()>,
-    },
+    CompactFinish { at: i64, done: mpsc::SyncSender<()> },
     /// End.
     Stop,
 }

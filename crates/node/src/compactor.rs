@@ -20,6 +20,13 @@ pub struct CompactionBudget {
     pub pause: Duration,
 }
 
+/// etcd's defaults.
+impl Default for CompactionBudget {
+    fn default() -> Self {
+        Self { batch_rows: 1000, pause: Duration::from_millis(10) }
+    }
+}
+
 /// Starts the deletion of what a compaction allows to go.
 pub(crate) struct Compactor {
     orders: mpsc::Sender<i64>,

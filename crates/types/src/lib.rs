@@ -7,6 +7,7 @@
 //! Source:     etcd's names for these values (api-v2.md 2, api-v3.md 7 and 9).
 
 pub mod error;
+pub mod grpc_text;
 pub mod limits;
 pub mod v2_error;
 

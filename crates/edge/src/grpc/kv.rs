@@ -3,26 +3,30 @@
 use apply::Response as Applied;
 use node::Handle;
 use proto::etcdserverpb::kv_server::Kv;
+use proto::etcdserverpb::range_request::SortTarget;
 use proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, RangeStreamResponse,
-    TxnRequest, TxnResponse,
+    InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest,
+    TxnResponse,
 };
-use tonic::codegen::tokio_stream;
 use tonic::{Request, Response, Status};
 
-use super::reply;
+use super::range_stream::{self, RangePieces};
 use super::status::status;
+use super::{GrpcOptions, reply};
 
 /// KV over one member.
 pub(crate) struct KvService {
     handle: Handle,
     max_txn_ops: usize,
+    /// Size that pieces of a streamed range are held near to.
+    piece_bytes: usize,
 }
 
 impl KvService {
-    pub(crate) fn new(handle: Handle, max_txn_ops: usize) -> Self {
-        Self { handle, max_txn_ops }
+    pub(crate) fn new(handle: Handle, options: &GrpcOptions) -> Self {
+        let piece_bytes = usize::try_from(options.max_request_bytes).unwrap_or(usize::MAX);
+        Self { handle, max_txn_ops: options.max_txn_ops, piece_bytes }
     }
 
     async fn read(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
@@ -33,11 +37,21 @@ impl KvService {
         let header = reply::header(&self.handle, revision, self.handle.status().term);
         Ok(reply::range(header, found))
     }
+
+    /// Without the log, and without a quorum if all its ranges are serializable.
+    async fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, Status> {
+        if !mvcc::is_serializable(request) {
+            self.handle.linearize().await.map_err(status)?;
+        }
+        let done = self.handle.read_txn(request).await.map_err(status)?;
+        let header = reply::header(&self.handle, done.revision, self.handle.status().term);
+        Ok(reply::txn(header, done))
+    }
 }
 
 #[tonic::async_trait]
 impl Kv for KvService {
-    type RangeStreamStream = tokio_stream::Empty<Result<RangeStreamResponse, Status>>;
+    type RangeStreamStream = RangePieces;
 
     async fn range(
         &self,
@@ -50,9 +64,17 @@ impl Kv for KvService {
 
     async fn range_stream(
         &self,
-        _request: Request<RangeRequest>,
-    ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(Status::unimplemented("unknown method RangeStream for service etcdserverpb.KV"))
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangePieces>, Status> {
+        let mut request = request.into_inner();
+        mvcc::check_range(&request).map_err(status)?;
+        range_stream::check(&request)?;
+        request.sort_target = SortTarget::Key.into();
+        if !request.serializable {
+            self.handle.linearize().await.map_err(status)?;
+        }
+        let stream = self.handle.range_stream(&request).map_err(status)?;
+        Ok(Response::new(RangePieces::new(self.handle.clone(), stream, self.piece_bytes)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
@@ -90,6 +112,9 @@ impl Kv for KvService {
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
         let request = request.into_inner();
         mvcc::check_txn(&request, self.max_txn_ops).map_err(status)?;
+        if mvcc::is_read_only(&request) {
+            return self.read_txn(&request).await.map(Response::new);
+        }
         let entry = InternalRaftRequest { txn: Some(request), ..InternalRaftRequest::default() };
         let done = self.handle.propose(entry).await.map_err(status)?;
         match done.response {

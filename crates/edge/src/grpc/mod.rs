@@ -9,6 +9,7 @@
 mod cluster;
 mod kv;
 mod maintenance;
+mod range_stream;
 mod reply;
 mod size_limit;
 mod status;
@@ -58,7 +59,7 @@ impl Grpc {
     #[must_use]
     pub fn new(handle: &Handle, options: &GrpcOptions) -> Self {
         let limit = options.max_request_bytes.saturating_add(limits::GRPC_OVERHEAD_BYTES);
-        let kv = KvService::new(handle.clone(), options.max_txn_ops);
+        let kv = KvService::new(handle.clone(), options);
         let cluster = ClusterService::new(handle.clone());
         let maintenance = MaintenanceService::new(handle.clone(), options.clone());
         Self {
@@ -98,7 +99,7 @@ impl Grpc {
 
 /// Methods that are served; the others of their services come with later issues and answer as
 /// methods that do not exist.
-const KV_METHODS: &[&str] = &["Range", "Put", "DeleteRange", "Txn", "Compact"];
+const KV_METHODS: &[&str] = &["Range", "RangeStream", "Put", "DeleteRange", "Txn", "Compact"];
 const CLUSTER_METHODS: &[&str] = &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList"];
 const MAINTENANCE_METHODS: &[&str] = &["Status", "HashKV", "Alarm"];
 

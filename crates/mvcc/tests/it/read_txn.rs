@@ -51,9 +51,8 @@ fn version_of(key: &str, end: &str, version: i64) -> Compare {
 
 #[test]
 fn kinds_of_transactions() {
-    let serializable = || {
-        op(Request::RequestRange(RangeRequest { serializable: true, ..range("a", "") }))
-    };
+    let serializable =
+        || op(Request::RequestRange(RangeRequest { serializable: true, ..range("a", "") }));
     for (ops, read_only, local) in [
         (vec![], true, true),
         (vec![serializable()], true, true),
@@ -125,16 +124,18 @@ fn revisions_are_checked_for_the_branch_taken_only() {
 
 fn compare() -> impl Strategy<Value = Compare> {
     let end = prop_oneof![Just(""), Just("\0"), Just("c")];
-    ("[abcdx]", end, 0..4_i32, 0..5_i32, 0..4_i64).prop_map(|(key, end, result, target, operand)| {
-        let union = match target {
-            0 => TargetUnion::Version(operand),
-            1 => TargetUnion::CreateRevision(operand),
-            2 => TargetUnion::ModRevision(operand),
-            3 => TargetUnion::Value(Bytes::from_static(b"v")),
-            _ => TargetUnion::Lease(operand),
-        };
-        Compare { result, target, target_union: Some(union), ..version_of(&key, end, 0) }
-    })
+    ("[abcdx]", end, 0..4_i32, 0..5_i32, 0..4_i64).prop_map(
+        |(key, end, result, target, operand)| {
+            let union = match target {
+                0 => TargetUnion::Version(operand),
+                1 => TargetUnion::CreateRevision(operand),
+                2 => TargetUnion::ModRevision(operand),
+                3 => TargetUnion::Value(Bytes::from_static(b"v")),
+                _ => TargetUnion::Lease(operand),
+            };
+            Compare { result, target, target_union: Some(union), ..version_of(&key, end, 0) }
+        },
+    )
 }
 
 fn ranges() -> impl Strategy<Value = Vec<RangeRequest>> {

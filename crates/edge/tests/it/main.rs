@@ -1,0 +1,10 @@
+//! Tests of the client port at its boundary: one member in this process, its disk in memory, clients
+//! at the other end of in-memory connections.
+
+// The attribute says what is so for a test binary anyway: clippy takes only modules that carry it
+// for test code.
+#[cfg(test)]
+mod member;
+
+#[cfg(test)]
+mod kv;
