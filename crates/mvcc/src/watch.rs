@@ -322,7 +322,7 @@ impl Watchers {
         let wants = |(_, key): &(u64, WatcherKey)| {
             self.watchers.get(key).is_some_and(|watcher| watcher.spec.prev_kv)
         };
-        self.turns.iter().take(limits::WATCH_CATCH_UP_WATCHERS).any(|turn| wants(turn))
+        self.turns.iter().take(limits::WATCH_CATCH_UP_WATCHERS).any(wants)
     }
 
     /// Serves watchers that are behind from the newest revisions in memory, as far as one response
