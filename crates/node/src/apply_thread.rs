@@ -253,6 +253,9 @@ impl ApplyThread {
         for (event, removed) in applied.v2_events.into_iter().zip(&applied.v2_removed) {
             self.v2_watchers.notify(event, removed);
         }
+        if !applied.events.is_empty() {
+            self.shared.watch.publish(applied.revision, applied.events);
+        }
         if applied.request_id.0 == 0 {
             return;
         }
@@ -347,6 +350,7 @@ impl ApplyThread {
             .filter(|member| member.id != self.shared.local && member.id != NodeId(0))
             .map(|member| (member.id, member.peer_urls.clone()))
             .collect();
+        let revision = machine.store().current_revision();
         let before = {
             let mut published = self.shared.write();
             self.shared.set_view(view, self.shared.sizes());
@@ -354,6 +358,7 @@ impl ApplyThread {
         };
         self.v2_watchers.jumped(before.machine.v2(), self.shared.read().machine.v2());
         drop(before);
+        self.shared.watch.skip_to(revision);
         self.checkpoints.installed(LogIndex(meta.index));
         let _ = resume.send(());
         if let Some(revision) = restored.resume_compaction {

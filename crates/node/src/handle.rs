@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
 use crate::waiters::Outcome;
+use crate::watch::{WatchFigures, WatchStream};
 
 /// Proposals that may wait at one time, for a leader or for their outcome; further ones are refused
 /// with `too many requests`.
@@ -329,6 +330,24 @@ impl Handle {
     /// Tells all streams to clients to end, so that their connections can be closed.
     pub fn close_streams(&self) {
         self.inner.shared.closing.send_replace(true);
+    }
+
+    /// Opens a stream of watchers.
+    #[must_use]
+    pub fn watch_stream(&self) -> WatchStream {
+        WatchStream::open(&self.inner.shared)
+    }
+
+    /// Numbers about watchers.
+    #[must_use]
+    pub fn watch_figures(&self) -> WatchFigures {
+        self.inner.shared.watch.figures()
+    }
+
+    /// The current term, as raft last told it.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.inner.shared.raft.borrow().term
     }
 
     /// Waits until streams to clients have to end: the server or the member stops.

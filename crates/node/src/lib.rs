@@ -29,6 +29,7 @@ mod housekeeping;
 mod raft_thread;
 mod v2_watch;
 mod wal_thread;
+mod watch;
 
 pub use checkpoint::{Capture, raft_snapshot};
 pub use compactor::CompactionBudget;
@@ -39,3 +40,4 @@ pub use peer_api::version_json;
 pub use reads::{RangePiece, RangeStream};
 pub use shared::{OverlayHistory, StopReason, ViewSource};
 pub use v2_watch::{V2Events, V2Leave, V2Next, V2Notice, V2Watch, V2Watchers};
+pub use watch::{WatchFigures, WatchItem, WatchStream};

@@ -106,6 +106,8 @@ impl Node {
             parts.spawn_flusher(engine)?,
             parts.spawn_wal(wal, snaps.clone())?,
             compactor_thread,
+            parts.spawn_watch()?,
+            parts.spawn_watch_catch_up()?,
             parts.spawn_apply(snaps, booted.settings, checkpoints, compactor)?,
             parts.spawn_raft(driver)?,
         ];
@@ -246,6 +248,16 @@ impl Parts<'_> {
             propose_alarm: no_space_alarm(self.handle.clone()),
         };
         spawn("apply", move || thread.run())
+    }
+
+    fn spawn_watch(&self) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(self.shared);
+        spawn("watch", move || shared.watch.run_publisher())
+    }
+
+    fn spawn_watch_catch_up(&self) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(self.shared);
+        spawn("watch-catch-up", move || shared.watch.run_catch_up(&shared))
     }
 
     fn spawn_wal(&self, wal: Wal, snaps: SnapStore) -> std::io::Result<JoinHandle<()>> {

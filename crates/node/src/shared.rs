@@ -16,6 +16,7 @@ use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 use crate::inbox::Inbox;
 use crate::readers::Readers;
 use crate::waiters::Waiters;
+use crate::watch::WatchHub;
 
 /// How often a thread that waits for another looks whether the member has stopped.
 const STOP_POLL: Duration = Duration::from_millis(100);
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) readers: Arc<Readers>,
+    pub(crate) watch: WatchHub,
     pub(crate) raft: watch::Sender<RaftView>,
     pub(crate) status: Mutex<Option<consensus::Status>>,
     pub(crate) commit: AtomicU64,
@@ -85,6 +87,7 @@ pub(crate) struct FlushSignals {
 impl Shared {
     pub(crate) fn new(local: NodeId, machine: Machine, view: Arc<dyn View>, sizes: Sizes) -> Self {
         let raft = RaftView { term: Term(0), leader: NodeId(0), is_leader: false };
+        let watch = WatchHub::new(machine.store().current_revision());
         Self {
             local,
             published: RwLock::new(Published { machine, overlay: Overlay::new() }),
@@ -93,6 +96,7 @@ impl Shared {
             inbox: Inbox::default(),
             waiters: Waiters::default(),
             readers: Arc::default(),
+            watch,
             raft: watch::Sender::new(raft),
             status: Mutex::new(None),
             commit: AtomicU64::new(0),
@@ -166,6 +170,7 @@ impl Shared {
         });
         self.closing.send_replace(true);
         self.waiters.stop();
+        self.watch.stop();
         self.inbox.stop();
         self.flush_signals(|signals| signals.stop = true);
         self.space_bell.notify_all();
@@ -319,6 +324,6 @@ impl apply::Source for ViewSource<'_> {
     }
 }
 
-fn fault(error: &EngineError) -> HistoryFault {
+pub(crate) fn fault(error: &EngineError) -> HistoryFault {
     HistoryFault(error.to_string())
 }

@@ -135,6 +135,11 @@ error_table! {
     DeadlineExceeded = DeadlineExceeded, "etcdserver: context deadline exceeded";
 }
 
+/// Why a watcher is refused: its range holds no key. Sent as a reason, without a code.
+pub const WATCH_EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+/// Why a watcher is refused: its stream has one of that ID. Sent as a reason, without a code.
+pub const WATCH_DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
+
 #[cfg(test)]
 mod tests {
     use super::*;

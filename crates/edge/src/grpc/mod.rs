@@ -13,6 +13,7 @@ mod range_stream;
 mod reply;
 mod size_limit;
 mod status;
+mod watch;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use node::Handle;
 use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use proto::etcdserverpb::watch_server::WatchServer;
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
@@ -32,6 +34,7 @@ use cluster::ClusterService;
 use kv::KvService;
 use maintenance::MaintenanceService;
 use size_limit::SizeLimit;
+use watch::WatchService;
 
 /// Settings of the gRPC edge.
 #[derive(Clone, Debug)]
@@ -51,6 +54,7 @@ pub struct Grpc {
     kv: KvServer<KvService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
+    watch: WatchServer<WatchService>,
     receive_limit: usize,
 }
 
@@ -62,10 +66,12 @@ impl Grpc {
         let kv = KvService::new(handle.clone(), options);
         let cluster = ClusterService::new(handle.clone());
         let maintenance = MaintenanceService::new(handle.clone(), options.clone());
+        let watch = WatchService::new(handle.clone(), options);
         Self {
             kv: KvServer::new(kv).max_decoding_message_size(usize::MAX),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(usize::MAX),
+            watch: WatchServer::new(watch).max_decoding_message_size(usize::MAX),
             receive_limit: usize::try_from(limit).unwrap_or(usize::MAX),
         }
     }
@@ -87,7 +93,11 @@ impl Grpc {
             "etcdserverpb.Maintenance" if MAINTENANCE_METHODS.contains(&method) => {
                 self.maintenance.clone().oneshot(request).await
             }
-            "etcdserverpb.KV" | "etcdserverpb.Cluster" | "etcdserverpb.Maintenance" => {
+            "etcdserverpb.Watch" if method == "Watch" => self.watch.clone().oneshot(request).await,
+            "etcdserverpb.KV"
+            | "etcdserverpb.Cluster"
+            | "etcdserverpb.Maintenance"
+            | "etcdserverpb.Watch" => {
                 let text = format!("unknown method {method} for service {service}");
                 return refuse(Status::unimplemented(text));
             }
