@@ -47,9 +47,12 @@ pub(crate) async fn run(handle: Handle, v2_enabled: bool) {
     let mut leading = false;
     let origin = std::time::Instant::now();
     let mut ticks = tokio::time::interval(TICK);
+    // A new leader decides the version of a fresh cluster at once, before clients come, as in etcd.
+    let mut elected = handle.inner().shared.raft.subscribe();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
+            Ok(()) = elected.changed() => {}
             _ = handle.stopped() => return,
         }
         let raft = handle.inner().shared.raft.borrow().clone();
