@@ -53,6 +53,16 @@ pub struct Event {
     pub prev: Option<Bytes>,
 }
 
+impl Event {
+    /// The pair before the event as watchers see it: none of a key that the event created.
+    #[must_use]
+    pub fn previous(&self) -> Option<&Bytes> {
+        let creates =
+            || KvView::parse(&self.kv).is_ok_and(|pair| pair.create_revision == pair.mod_revision);
+        self.prev.as_ref().filter(|_| self.kind == EventKind::Delete || !creates())
+    }
+}
+
 /// Answer to a put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutReply {
