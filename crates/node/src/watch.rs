@@ -130,7 +130,7 @@ impl WatchHub {
 
     /// Work of the thread `watch`: tells synced watchers what apply brings.
     pub(crate) fn run_publisher(&self) {
-        while let Some((skip_to, revisions)) = self.take_waiting() {
+        while let Some(Waiting { skip_to, revisions, .. }) = self.take_waiting() {
             if let Some(revision) = skip_to {
                 self.lock_table().watchers.skip_to(revision);
             }
@@ -191,15 +191,14 @@ impl WatchHub {
     }
 
     /// Waits for something to publish and takes all of it; `None` at the end.
-    fn take_waiting(&self) -> Option<(Option<i64>, VecDeque<(i64, Vec<Event>)>)> {
+    fn take_waiting(&self) -> Option<Waiting> {
         let mut waiting = self.lock_waiting();
         loop {
             if waiting.stopped {
                 return None;
             }
             if waiting.skip_to.is_some() || !waiting.revisions.is_empty() {
-                waiting.bytes = 0;
-                return Some((waiting.skip_to.take(), std::mem::take(&mut waiting.revisions)));
+                return Some(std::mem::take(&mut *waiting));
             }
             waiting = self.waiting_bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
