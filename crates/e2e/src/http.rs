@@ -104,7 +104,9 @@ pub fn read_response(stream: &mut impl Read) -> io::Result<Response> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Response> {
+/// Takes a head apart, which may be followed by anything; the body stays empty.
+#[must_use]
+pub fn parse_head(bytes: &[u8]) -> Option<Response> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
     let mut lines = head.split("\r\n");
@@ -113,8 +115,13 @@ fn parse(bytes: &[u8]) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
+    Some(Response { status, headers, body: String::new() })
+}
+
+fn parse(bytes: &[u8]) -> Option<Response> {
+    let mut response = parse_head(bytes)?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let body = bytes.get(end + 4..)?;
-    let mut response = Response { status, headers, body: String::new() };
     let is_chunked = response.header("Transfer-Encoding") == Some("chunked");
     let body = if is_chunked { unchunk(body)? } else { body.to_vec() };
     response.body = String::from_utf8_lossy(&body).into_owned();
