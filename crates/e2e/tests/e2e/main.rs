@@ -4,6 +4,8 @@
 //! Uses:       the harness of this crate.
 //! Invariants: without the feature `real` only our own server and root-less means are used.
 
+mod checklist_v2;
+mod checklist_v3;
 mod quickstart;
 mod trouble;
 
