@@ -244,6 +244,7 @@ impl Stream {
     ///
     /// # Panics
     /// When there is none, or it is another message.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would be of one type and end")]
     #[track_caller]
     pub fn next<A: Message + Default>(&mut self) -> A {
         match self.receive(PATIENCE) {

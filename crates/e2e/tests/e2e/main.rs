@@ -10,6 +10,8 @@ mod quickstart;
 mod trouble;
 
 #[cfg(feature = "real")]
+mod differential;
+#[cfg(feature = "real")]
 mod files;
 #[cfg(feature = "real")]
 mod gate;
