@@ -54,7 +54,8 @@ impl Handle {
         match timeout_at(self.deadline(), receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(self.timeout_error()),
+            // A read has no outcome that could be unknown: etcd's words for that are not for it.
+            Err(_) => Err(EtcdError::Timeout),
         }
     }
 
