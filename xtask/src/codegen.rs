@@ -45,6 +45,8 @@ fn generate_into(out: &Path) -> Result<()> {
         .bytes(".")
         // Stored pairs travel as the bytes they are stored as: see `proto::StoredKeyValue`.
         .extern_path(".mvccpb.KeyValue", "crate::StoredKeyValue")
+        // Malformed requests are answered in grpc-go's words.
+        .codec_path("crate::codec::GoCodec")
         .build_client(true)
         .build_transport(false)
         .out_dir(out)

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::duration::parse_nanos;
 use crate::flags::{find, parse_bool, parse_signed, parse_unsigned};
@@ -86,6 +87,11 @@ impl Reader<'_> {
         self.value(name, parse_nanos)
     }
 
+    /// A time of which every part below zero counts as none.
+    fn duration(&self, name: &str) -> Result<Duration, ConfigError> {
+        Ok(serving::positive(self.nanos(name)?).unwrap_or_default())
+    }
+
     fn urls(&self, name: &str) -> Result<Vec<EndpointUrl>, ConfigError> {
         self.value(name, |text| EndpointUrl::parse_list(text).ok())
     }
@@ -136,6 +142,9 @@ impl Reader<'_> {
         Ok(Serving {
             compaction_batch_rows: serving::compaction_batch_rows(batch),
             compaction_pause: serving::compaction_pause(pause),
+            extensive_metrics: self.text("metrics") == "extensive",
+            warning_apply_duration: self.duration("warning-apply-duration")?,
+            warning_unary_request_duration: self.duration("warning-unary-request-duration")?,
             watch_progress_notify_interval: serving::watch_progress_interval(watch_progress, notes),
         })
     }

@@ -15,6 +15,12 @@ pub struct Serving {
     pub compaction_batch_rows: usize,
     /// `--compaction-sleep-interval`.
     pub compaction_pause: Duration,
+    /// `--metrics` is `extensive`; as in etcd every other word means `basic`.
+    pub extensive_metrics: bool,
+    /// `--warning-apply-duration`.
+    pub warning_apply_duration: Duration,
+    /// `--warning-unary-request-duration`.
+    pub warning_unary_request_duration: Duration,
     /// `--watch-progress-notify-interval`: at least 100 ms.
     pub watch_progress_notify_interval: Duration,
 }

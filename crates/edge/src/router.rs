@@ -4,14 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::http::{HeaderMap, Request, Response, header};
+use ::http::{HeaderMap, Request, Response, Version, header};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use node::Handle;
 
-use crate::grpc::Grpc;
+use crate::grpc::{Grpc, Outgoing};
 use crate::http::{self, HttpContext};
 use crate::v2http;
 
@@ -22,7 +22,7 @@ pub enum ReplyBody {
     /// Of a v2 watch: as events come.
     Watch(v2http::WatchBody),
     /// Of a gRPC method.
-    Grpc(tonic::body::Body),
+    Grpc(Outgoing),
 }
 
 impl From<v2http::V2Body> for ReplyBody {
@@ -77,13 +77,14 @@ pub struct Router {
 impl Router {
     /// A router for a member.
     #[must_use]
-    pub fn new(handle: Handle, grpc: Grpc, context: HttpContext) -> Self {
+    pub fn new(handle: Handle, grpc: Grpc, mut context: HttpContext) -> Self {
+        context.tally = Some(grpc.tally());
         Self { handle, grpc: Arc::new(grpc), context: Arc::new(context) }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
-        if is_grpc(request.headers()) {
+        if request.version() == Version::HTTP_2 && is_grpc(request.headers()) {
             let reply = self.grpc.answer(request).await;
             return reply.map(ReplyBody::Grpc);
         }

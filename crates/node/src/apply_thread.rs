@@ -130,6 +130,8 @@ pub(crate) struct ApplyThread {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) compactor: Compactor,
     pub(crate) v2_watchers: V2Watchers,
+    /// Time above which applying one entry is warned about.
+    pub(crate) slow: Duration,
     pub(crate) propose_alarm: Box<dyn Fn() + Send>,
 }
 
@@ -139,7 +141,12 @@ impl ApplyThread {
         loop {
             let result = match self.queue.take() {
                 ApplyJob::Entries(entries) => self.entries(entries),
-                ApplyJob::Install(snapshot) => self.install(&snapshot),
+                ApplyJob::Install(snapshot) => {
+                    self.shared.counters.snapshot_installs.set(1);
+                    let installed = self.install(&snapshot);
+                    self.shared.counters.snapshot_installs.set(0);
+                    installed
+                }
                 ApplyJob::CompactRows { rows, at, done } => {
                     self.compact_rows(&rows, at);
                     let _ = done.send(());
@@ -156,6 +163,7 @@ impl ApplyThread {
                 ApplyJob::CompactFinish { at, done } => {
                     let published = &mut *self.shared.write();
                     published.overlay.extend(published.machine.compact_finish(at));
+                    self.shared.counters.compaction_last.set(unix_seconds());
                     let _ = done.send(());
                     Ok(())
                 }
@@ -201,12 +209,26 @@ impl ApplyThread {
                 if entry.entry_type != EntryType::Normal || began.elapsed() > CHUNK_TIME {
                     break;
                 }
-                done.push(apply_one(published, entry, &view)?);
+                let started = Instant::now();
+                let applied = apply_one(published, entry, &view)?;
+                self.watch_time(entry, started.elapsed());
+                self.shared.counters.applied(applied.reply.as_ref());
+                done.push(applied);
             }
         }
         let count = done.len();
         self.settle(done);
         Ok(count)
+    }
+
+    /// Warns of an entry that took long, in etcd's words.
+    fn watch_time(&self, entry: &Entry, took: Duration) {
+        if took > self.slow {
+            self.shared.counters.slow_applies.add(1);
+            let expected_duration = self.slow;
+            let (index, size) = (entry.index, entry.data.len());
+            tracing::warn!(?took, ?expected_duration, index, size, "apply request took too long");
+        }
     }
 
     /// The two steps of a configuration change with raft's answer between them; `false` when the
@@ -225,6 +247,7 @@ impl ApplyThread {
             published.overlay.extend(std::mem::take(&mut applied.ops));
             applied
         };
+        self.shared.membership_changed();
         self.settle(vec![applied]);
         Ok(true)
     }
@@ -313,6 +336,7 @@ impl ApplyThread {
         self.shared.wait_for_space(overlay_full);
         let published = &mut *self.shared.write();
         let ops = published.machine.compact_step(rows, at);
+        self.shared.counters.compacted_rows.add(ops.len() as u64);
         published.overlay.extend(ops);
     }
 
@@ -358,6 +382,7 @@ impl ApplyThread {
         };
         self.v2_watchers.jumped(before.machine.v2(), self.shared.read().machine.v2());
         drop(before);
+        self.shared.membership_changed();
         self.shared.watch.skip_to(revision);
         self.checkpoints.installed(LogIndex(meta.index));
         let _ = resume.send(());
@@ -378,6 +403,10 @@ impl ApplyThread {
 fn unix_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn apply_one(

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backend::{EngineError, View};
 use bytes::Bytes;
@@ -70,6 +70,7 @@ fn compact(
     if !shared.readers.wait_below(at, &|| shared.stop_reason().is_some()) {
         return Ok(());
     }
+    let began = Instant::now();
     let mut from = RevKey::new(0, 0);
     loop {
         let (rows, next) = read_batch(shared.view().as_ref(), from, at, budget.batch_rows)?;
@@ -92,6 +93,7 @@ fn compact(
     if shared.recv_or_stop(&finished).is_none() || !wait_for_commit(shared) {
         return Ok(());
     }
+    shared.counters.compactions.observe(began.elapsed());
     shared.compacted.send_replace(at);
     tracing::info!(revision = at, "finished compaction");
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backend::{BoltEngine, Engine, EngineError, View};
 use disk::Disk;
@@ -104,7 +104,9 @@ impl Flusher {
             (published.overlay.begin_flush(), frozen)
         };
         let batch = if self.fresh { rows.to_first_batch() } else { rows.to_batch() };
+        let began = Instant::now();
         engine.commit(&batch)?;
+        self.shared.counters.commits.observe(began.elapsed());
         self.fresh = false;
         let view = engine.view();
         self.shared.set_view(Arc::clone(&view), engine.sizes());

@@ -19,6 +19,7 @@ use types::{ClusterId, EtcdError, LogIndex, NodeId, RequestId, Term, V2Error, li
 use v2store::Event;
 
 use crate::apply_thread::ApplyQueue;
+use crate::counters::Counters;
 use crate::options::Options;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
@@ -296,6 +297,27 @@ impl Handle {
         }
     }
 
+    /// Whether this member is a learner; without a lock.
+    #[must_use]
+    pub fn is_learner(&self) -> bool {
+        self.inner.shared.is_learner.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this member has had no leader for three election time-outs (api-v3.md 9.4).
+    pub async fn leader_lost(&self) {
+        let mut raft = self.inner.shared.raft.subscribe();
+        let patience = 3 * self.inner.options.timing.election_timeout();
+        loop {
+            if raft.wait_for(|view| view.leader == NodeId(0)).await.is_err() {
+                return;
+            }
+            let found = raft.wait_for(|view| view.leader != NodeId(0));
+            if tokio::time::timeout(patience, found).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The leader as this member sees it; 0 when unknown.
     #[must_use]
     pub fn leader(&self) -> NodeId {
@@ -306,6 +328,18 @@ impl Handle {
     #[must_use]
     pub fn raft_status(&self) -> Option<consensus::Status> {
         self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What this member counts about itself.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.shared.counters
+    }
+
+    /// Proposals that wait for their outcome.
+    #[must_use]
+    pub fn proposals_pending(&self) -> usize {
+        self.inner.pending.load(Ordering::Relaxed)
     }
 
     /// The transport, for its counters.
@@ -401,8 +435,20 @@ impl Handle {
         }
     }
 
-    /// Proposes until raft takes it: what raft refused is certainly not in the log.
     async fn submit(
+        &self,
+        size_max: u64,
+        make: impl FnOnce(RequestId) -> Bytes,
+    ) -> Result<Outcome, EtcdError> {
+        let outcome = self.try_submit(size_max, make).await;
+        if outcome.is_err() {
+            self.inner.shared.counters.proposals_failed.add(1);
+        }
+        outcome
+    }
+
+    /// Proposes until raft takes it: what raft refused is certainly not in the log.
+    async fn try_submit(
         &self,
         size_max: u64,
         make: impl FnOnce(RequestId) -> Bytes,

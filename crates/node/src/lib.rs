@@ -9,6 +9,7 @@
 
 pub mod boot;
 mod checkpoint;
+pub mod counters;
 mod duties_task;
 mod handle;
 mod hash_peer;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use checkpoint::{Capture, raft_snapshot};
 pub use compactor::CompactionBudget;
+pub use counters::Counters;
 pub use handle::{Handle, ProposeReply, Status, V2Outcome};
 pub use node::{Node, Start};
 pub use options::{Options, Paths, Timing};

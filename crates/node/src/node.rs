@@ -245,6 +245,7 @@ impl Parts<'_> {
             checkpoints,
             compactor,
             v2_watchers: v2_watchers(self.shared, self.apply),
+            slow: self.options.warning_apply_duration,
             propose_alarm: no_space_alarm(self.handle.clone()),
         };
         spawn("apply", move || thread.run())

@@ -84,6 +84,8 @@ pub struct Options {
     pub quota_bytes: i64,
     /// `--max-request-bytes`.
     pub max_request_bytes: u64,
+    /// `--warning-apply-duration`.
+    pub warning_apply_duration: Duration,
     /// How fast compaction deletes.
     pub compaction: CompactionBudget,
     /// `--max-learners`.

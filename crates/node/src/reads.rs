@@ -51,11 +51,15 @@ impl Handle {
             .inbox
             .client(Input::ReadIndex(vec![id]))
             .map_err(|_| EtcdError::RequestTooManyRequests)?;
+        let counters = &inner.shared.counters;
         match timeout_at(self.deadline(), receiver).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => result.inspect_err(|_| counters.read_indexes_failed.add(1)),
             Ok(Err(_)) => Err(EtcdError::Stopped),
             // A read has no outcome that could be unknown: etcd's words for that are not for it.
-            Err(_) => Err(EtcdError::Timeout),
+            Err(_) => {
+                counters.slow_read_indexes.add(1);
+                Err(EtcdError::Timeout)
+            }
         }
     }
 
@@ -64,6 +68,7 @@ impl Handle {
     /// # Errors
     /// Those of the request; `Compacted` when it takes so long that a compaction overtakes it.
     pub async fn range(&self, request: RangeRequest) -> Result<(RangeReply, i64), EtcdError> {
+        self.inner().shared.counters.ranges.add(1);
         let (mut cursor, open, revision) = {
             let shared = &self.inner().shared;
             let published = shared.read();
@@ -95,6 +100,12 @@ impl Handle {
     /// # Errors
     /// As [`Handle::range`].
     pub async fn read_txn(&self, request: &TxnRequest) -> Result<TxnReply, EtcdError> {
+        let reply = self.run_read_txn(request).await?;
+        self.inner().shared.counters.txn(&reply);
+        Ok(reply)
+    }
+
+    async fn run_read_txn(&self, request: &TxnRequest) -> Result<TxnReply, EtcdError> {
         let (mut txn, step, open) = {
             let shared = &self.inner().shared;
             let published = shared.read();

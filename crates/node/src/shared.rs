@@ -1,7 +1,7 @@
 //! What the threads of one member share: the published state, the queues and the stop switch.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::sync::{RwLockWriteGuard, mpsc};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use mvcc::{History, HistoryFault};
 use tokio::sync::watch;
 use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 
+use crate::counters::Counters;
 use crate::inbox::Inbox;
 use crate::readers::Readers;
 use crate::waiters::Waiters;
@@ -56,11 +57,14 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters,
     pub(crate) readers: Arc<Readers>,
     pub(crate) watch: WatchHub,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) raft: watch::Sender<RaftView>,
     pub(crate) status: Mutex<Option<consensus::Status>>,
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+    /// Whether this member is a learner, kept beside the machine for whoever cannot wait for a lock.
+    pub(crate) is_learner: AtomicBool,
     /// Whether this member has published itself since it was started.
     pub(crate) published_self: watch::Sender<bool>,
     /// Revision of the last compaction whose rows are gone.
@@ -88,6 +92,7 @@ impl Shared {
     pub(crate) fn new(local: NodeId, machine: Machine, view: Arc<dyn View>, sizes: Sizes) -> Self {
         let raft = RaftView { term: Term(0), leader: NodeId(0), is_leader: false };
         let watch = WatchHub::new(machine.store().current_revision());
+        let is_learner = AtomicBool::new(is_learner(&machine, local));
         Self {
             local,
             published: RwLock::new(Published { machine, overlay: Overlay::new() }),
@@ -97,11 +102,13 @@ impl Shared {
             waiters: Waiters::default(),
             readers: Arc::default(),
             watch,
+            counters: Arc::default(),
             raft: watch::Sender::new(raft),
             status: Mutex::new(None),
             commit: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            is_learner,
             published_self: watch::Sender::new(false),
             compacted: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -119,6 +126,12 @@ impl Shared {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Published> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the membership again, which has changed.
+    pub(crate) fn membership_changed(&self) {
+        let is_learner = is_learner(&self.read().machine, self.local);
+        self.is_learner.store(is_learner, Ordering::Relaxed);
     }
 
     /// The view of the newest commit.
@@ -245,6 +258,10 @@ impl Shared {
     fn lock_flush(&self) -> MutexGuard<'_, FlushSignals> {
         self.flush.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_learner(machine: &Machine, local: NodeId) -> bool {
+    machine.membership().members.get(&local).is_some_and(|member| member.is_learner)
 }
 
 /// Values by revision for whoever holds no lock: overlay first, then the newest view.

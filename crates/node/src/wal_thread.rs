@@ -1,6 +1,7 @@
 //! The wal thread: group commit. What arrives while a sync runs forms the next group.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::Instant;
 
 use consensus::Input;
 use proto::raftpb::{Entry, HardState, Message, Snapshot};
@@ -120,7 +121,11 @@ impl WalThread {
                 WalJob::Stop => debts.stop = true,
             }
         }
+        let began = Instant::now();
         self.wal.flush(debts.must_sync)?;
+        if debts.must_sync {
+            self.shared.counters.wal_syncs.observe(began.elapsed());
+        }
         if let Some(index) = debts.release {
             self.wal.release_to(index)?;
         }

@@ -7,6 +7,7 @@
 //!             Go etcd 3.6 and older do and accepts every encoding that Go has used.
 //! Source:     api-v3.md 1; peer-protocol.md 10; raft-library.md 1.
 
+pub mod codec;
 pub mod entry;
 pub mod raftpb;
 mod stored;

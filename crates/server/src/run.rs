@@ -232,6 +232,7 @@ fn options_of(config: &Config) -> Options {
             .quota_limit_bytes()
             .map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         max_request_bytes: config.max_request_bytes,
+        warning_apply_duration: config.serving.warning_apply_duration,
         compaction: CompactionBudget {
             batch_rows: config.serving.compaction_batch_rows,
             pause: config.serving.compaction_pause,
@@ -250,6 +251,8 @@ fn grpc_options(config: &Config, options: &Options) -> GrpcOptions {
     GrpcOptions {
         max_request_bytes: config.max_request_bytes,
         max_txn_ops: usize::try_from(config.max_txn_ops).unwrap_or(usize::MAX),
+        extensive_metrics: config.serving.extensive_metrics,
+        warning_unary_request_duration: config.serving.warning_unary_request_duration,
         watch_progress_notify_interval: config.serving.watch_progress_notify_interval,
         server_version: options.server_version.clone(),
     }

@@ -106,6 +106,7 @@ impl Member {
             max_snapshots: 2,
             quota_bytes: 0,
             max_request_bytes: types::limits::REQUEST_SIZE_MAX_BYTES,
+            warning_apply_duration: Duration::from_secs(60),
             compaction: node::CompactionBudget::default(),
             max_learners: membership::MAX_LEARNERS_DEFAULT,
             no_sync: false,

@@ -118,6 +118,27 @@ pub static TABLE: &[Flag] = &[
         "Pause of a compaction between two batches (0 means 10ms).",
     ),
     shown(
+        "metrics",
+        Kind::Text,
+        "basic",
+        Group::Member,
+        "'extensive' adds handling times of gRPC calls to /metrics.",
+    ),
+    shown(
+        "warning-apply-duration",
+        Kind::Duration,
+        "100ms",
+        Group::Logging,
+        "Time above which applying a request is warned about.",
+    ),
+    shown(
+        "warning-unary-request-duration",
+        Kind::Duration,
+        "300ms",
+        Group::Logging,
+        "Time above which a client request is warned about.",
+    ),
+    shown(
         "watch-progress-notify-interval",
         Kind::Duration,
         "0s",
@@ -249,6 +270,18 @@ pub static TABLE: &[Flag] = &[
         "0s",
         Status::OldNameOf("compaction-sleep-interval"),
     ),
+    hidden(
+        "experimental-warning-apply-duration",
+        Kind::Duration,
+        "100ms",
+        Status::OldNameOf("warning-apply-duration"),
+    ),
+    hidden(
+        "experimental-warning-unary-request-duration",
+        Kind::Duration,
+        "300ms",
+        Status::OldNameOf("warning-unary-request-duration"),
+    ),
     hidden("log-output", Kind::Text, "default", Status::OldNameOf("log-outputs")),
     // Not working yet.
     not_yet("auth-token", Kind::Text, "simple", &[]),
@@ -315,7 +348,6 @@ pub static TABLE: &[Flag] = &[
     ),
     not_yet("max-concurrent-streams", Kind::Unsigned, "4294967295", &[]),
     not_yet("memory-mlock", Kind::Bool, "false", &[]),
-    not_yet("metrics", Kind::Text, "basic", &[]),
     not_yet("peer-auto-tls", Kind::Bool, "false", &[]),
     not_yet("peer-client-cert-auth", Kind::Bool, "false", &[]),
     not_yet("peer-skip-client-san-verification", Kind::Bool, "false", &[]),
@@ -335,8 +367,6 @@ pub static TABLE: &[Flag] = &[
     not_yet("socket-reuse-address", Kind::Bool, "false", &[]),
     not_yet("socket-reuse-port", Kind::Bool, "false", &[]),
     not_yet("tls-min-version", Kind::Text, "TLS1.2", &[""]),
-    not_yet("warning-apply-duration", Kind::Duration, "100ms", &[]),
-    not_yet("warning-unary-request-duration", Kind::Duration, "300ms", &[]),
     not_yet("debug", Kind::Bool, "false", &[]),
     not_yet("log-package-levels", Kind::Text, "", &[]),
     not_yet("next-cluster-version-compatible", Kind::Bool, "false", &[]),
@@ -365,8 +395,6 @@ pub static TABLE: &[Flag] = &[
     not_yet("experimental-peer-skip-client-san-verification", Kind::Bool, "false", &[]),
     not_yet("experimental-stop-grpc-service-on-defrag", Kind::Bool, "false", &[]),
     not_yet("experimental-txn-mode-write-with-shared-buffer", Kind::Bool, "true", &[]),
-    not_yet("experimental-warning-apply-duration", Kind::Duration, "100ms", &[]),
-    not_yet("experimental-warning-unary-request-duration", Kind::Duration, "300ms", &[]),
     // Ignored, value and all: 3.7 does so too.
     hidden(
         "v2-deprecation",

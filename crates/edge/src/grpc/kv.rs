@@ -10,6 +10,7 @@ use proto::etcdserverpb::{
     TxnResponse,
 };
 use tonic::{Request, Response, Status};
+use types::EtcdError;
 
 use super::range_stream::{self, RangePieces};
 use super::status::status;
@@ -58,6 +59,9 @@ impl Kv for KvService {
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
         let request = request.into_inner();
+        if !request.serializable && self.handle.is_learner() {
+            return Err(status(EtcdError::NotSupportedForLearner));
+        }
         mvcc::check_range(&request).map_err(status)?;
         self.read(request).await.map(Response::new)
     }

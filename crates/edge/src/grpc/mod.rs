@@ -1,23 +1,30 @@
 //! The gRPC edge: services, and the texts that grpc-go itself would send.
 //!
-//! Owns:       dispatch by path, the size check in front of decoding.
+//! Owns:       the way of a call: headers, method, gate, messages, method, answer.
 //! Uses:       `tonic`'s generated services over `node::Handle`.
 //! Never:      decides anything about state.
-//! Invariants: a message is never buffered beyond the receive limit.
-//! Source:     api-v3.md 1.1 and 7; design.md 6.
+//! Invariants: a message is never buffered beyond the receive limit; each call is counted once.
+//! Source:     api-v3.md 1.1, 7 and 9; design.md 6; grpc-go 1.82.
 
 mod cluster;
+mod frames;
+mod gate;
+mod health;
 mod kv;
 mod maintenance;
+mod methods;
+mod outgoing;
+mod preamble;
 mod range_stream;
 mod reply;
-mod size_limit;
 mod status;
+mod tally;
 mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use node::Handle;
@@ -25,16 +32,26 @@ use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use proto::etcdserverpb::watch_server::WatchServer;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
-use types::limits;
+use types::{grpc_text, limits};
 
 use cluster::ClusterService;
+use frames::{Check, Frames};
 use kv::KvService;
 use maintenance::MaintenanceService;
-use size_limit::SizeLimit;
+use methods::{Found, METHODS, Shape};
+use outgoing::Account;
+use preamble::Preamble;
 use watch::WatchService;
+
+pub use outgoing::Outgoing;
+pub use tally::Tally;
+
+pub(crate) use methods::{METHODS as SERVED, Method};
+pub(crate) use tally::{BOUNDS_MS, CODES, MethodTally, Times, value};
 
 /// Settings of the gRPC edge.
 #[derive(Clone, Debug)]
@@ -45,17 +62,24 @@ pub struct GrpcOptions {
     pub max_txn_ops: usize,
     /// `--watch-progress-notify-interval`.
     pub watch_progress_notify_interval: Duration,
+    /// `--metrics=extensive`: handling times are kept too.
+    pub extensive_metrics: bool,
+    /// `--warning-unary-request-duration`.
+    pub warning_unary_request_duration: Duration,
     /// Version told by `Status`.
     pub server_version: String,
 }
 
 /// All services of a member.
 pub struct Grpc {
+    handle: Handle,
     kv: KvServer<KvService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
     watch: WatchServer<WatchService>,
     receive_limit: usize,
+    slow: Duration,
+    tally: Arc<Tally>,
 }
 
 impl Grpc {
@@ -68,72 +92,120 @@ impl Grpc {
         let maintenance = MaintenanceService::new(handle.clone(), options.clone());
         let watch = WatchService::new(handle.clone(), options);
         Self {
+            handle: handle.clone(),
             kv: KvServer::new(kv).max_decoding_message_size(usize::MAX),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(usize::MAX),
             watch: WatchServer::new(watch).max_decoding_message_size(usize::MAX),
             receive_limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            slow: options.warning_unary_request_duration,
+            tally: Arc::new(Tally::new(options.extensive_metrics)),
         }
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
     /// Answers one call.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path().to_owned();
-        let Some((service, method)) = split_path(&path) else {
-            return refuse(Status::unimplemented(format!("malformed method name: \"{path}\"")));
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let call = match preamble::read(request.method(), request.headers()) {
+            Ok(call) => call,
+            Err(refusal) => return refusal.into_response().map(Outgoing::bare),
         };
-        let request = request.map(|body| SizeLimit::new(body, self.receive_limit));
-        let reply = match service {
-            "etcdserverpb.KV" if KV_METHODS.contains(&method) => {
-                self.kv.clone().oneshot(request).await
+        let place = match methods::find(request.uri().path()) {
+            Found::Method(place) => place,
+            unknown => {
+                let status = Status::unimplemented(text_of(unknown, request.uri().path()));
+                return status.into_http().map(Outgoing::bare);
             }
-            "etcdserverpb.Cluster" if CLUSTER_METHODS.contains(&method) => {
-                self.cluster.clone().oneshot(request).await
+        };
+        self.answer_method(request, call, place).await
+    }
+
+    async fn answer_method(
+        &self,
+        mut request: Request<Incoming>,
+        call: Preamble,
+        place: usize,
+    ) -> Response<Outgoing> {
+        let method = &METHODS[place];
+        let account = Account::open(Arc::clone(&self.tally), place);
+        let passed = match gate::pass(&self.handle, &self.tally, method, request.headers()) {
+            Ok(passed) => passed,
+            Err(error) => return finish(status::status(error).into_http(), &call, account, None),
+        };
+        // A time-out too long for the clock is none.
+        let deadline = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Messages leave the check unpacked.
+        request.headers_mut().remove("grpc-encoding");
+        let one = method.shape != Shape::BidiStream;
+        let check =
+            Check::new(self.receive_limit, call.encoding, one, Arc::clone(&self.tally), place);
+        let request = request.map(|body| Frames::new(body, check));
+        let dispatched = self.dispatch(method, request);
+        let began = account.began;
+        let response = match deadline {
+            None => dispatched.await,
+            Some(at) => timeout_at(at, dispatched)
+                .await
+                .unwrap_or_else(|_| gate::deadline_exceeded().into_http()),
+        };
+        if method.shape == Shape::Unary && began.elapsed() > self.slow {
+            tracing::warn!(
+                time_spent = ?began.elapsed(),
+                response_type = format!("/{}/{}", method.service, method.name),
+                "request stats"
+            );
+        }
+        finish(response, &call, account, gate::cut(&self.handle, method, passed, deadline))
+    }
+
+    async fn dispatch(
+        &self,
+        method: &Method,
+        request: Request<Frames<Incoming>>,
+    ) -> Response<Body> {
+        let reply = match (method.service, method.name) {
+            (methods::KV, _) => self.kv.clone().oneshot(request).await,
+            (methods::CLUSTER, _) => self.cluster.clone().oneshot(request).await,
+            (methods::MAINTENANCE, _) => self.maintenance.clone().oneshot(request).await,
+            (methods::WATCH, _) => self.watch.clone().oneshot(request).await,
+            (methods::HEALTH, "Watch") => Ok(health::watch(request).await),
+            (methods::HEALTH, _) => Ok(health::check(request).await),
+            (service, _) => {
+                Ok(Status::unimplemented(grpc_text::unknown_service(service)).into_http())
             }
-            "etcdserverpb.Maintenance" if MAINTENANCE_METHODS.contains(&method) => {
-                self.maintenance.clone().oneshot(request).await
-            }
-            "etcdserverpb.Watch" if method == "Watch" => self.watch.clone().oneshot(request).await,
-            "etcdserverpb.KV"
-            | "etcdserverpb.Cluster"
-            | "etcdserverpb.Maintenance"
-            | "etcdserverpb.Watch" => {
-                let text = format!("unknown method {method} for service {service}");
-                return refuse(Status::unimplemented(text));
-            }
-            _ => return refuse(Status::unimplemented(format!("unknown service {service}"))),
         };
         reply.unwrap_or_else(|never| match never {})
     }
 }
 
-/// Methods that are served; the others of their services come with later issues and answer as
-/// methods that do not exist.
-const KV_METHODS: &[&str] = &["Range", "RangeStream", "Put", "DeleteRange", "Txn", "Compact"];
-const CLUSTER_METHODS: &[&str] = &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList"];
-const MAINTENANCE_METHODS: &[&str] = &["Status", "HashKV", "Alarm"];
-
-fn split_path(path: &str) -> Option<(&str, &str)> {
-    path.strip_prefix('/')?.rsplit_once('/')
+fn text_of(unknown: Found<'_>, path: &str) -> String {
+    match unknown {
+        Found::UnknownMethod { service, method } => grpc_text::unknown_method(service, method),
+        Found::UnknownService(service) => grpc_text::unknown_service(service),
+        Found::Method(_) | Found::Malformed => grpc_text::malformed_method(path),
+    }
 }
 
-fn refuse(status: Status) -> Response<Body> {
-    status.into_http()
+fn finish(
+    response: Response<Body>,
+    call: &Preamble,
+    account: Account,
+    cut: Option<outgoing::Cut>,
+) -> Response<Outgoing> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(content_type) = &call.content_type {
+        parts.headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    let body = Outgoing::new(body, &parts.headers, account, cut);
+    Response::from_parts(parts, body)
 }
 
 /// Error type of request bodies as tonic wants it.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// Data type of request bodies.
 pub(crate) type BodyData = Bytes;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_split_at_the_last_slash() {
-        assert_eq!(split_path("/etcdserverpb.KV/Put"), Some(("etcdserverpb.KV", "Put")));
-        assert_eq!(split_path("/a/b/c"), Some(("a/b", "c")));
-        assert_eq!(split_path("/nothing"), None);
-    }
-}

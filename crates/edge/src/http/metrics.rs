@@ -1,11 +1,17 @@
 //! `/metrics`: etcd's names and types, true figures only.
 
+mod calls;
+mod counted;
 mod families;
 mod figures;
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
+
+use node::Counters;
+
+use crate::grpc::Tally;
 
 use self::families::Families;
 pub(crate) use self::figures::Figures;
@@ -81,9 +87,18 @@ impl Metrics {
     }
 
     /// Everything in the text format, by name.
-    pub(crate) fn text(&self, figures: &Figures) -> prometheus::Result<Vec<u8>> {
+    pub(crate) fn text(
+        &self,
+        figures: &Figures,
+        counters: &Counters,
+        tally: Option<&Tally>,
+    ) -> prometheus::Result<Vec<u8>> {
         let mut families = Families::default();
         figures.add_to(&mut families);
+        counted::add_counted(&mut families, counters);
+        if let Some(tally) = tally {
+            calls::add_calls(&mut families, tally);
+        }
         let mut all = families.finish();
         all.extend(self.registry.gather());
         all.sort_by(|a, b| a.name().cmp(b.name()));

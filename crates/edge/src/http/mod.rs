@@ -23,6 +23,8 @@ use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use node::Handle;
 
+use crate::grpc::Tally;
+
 use self::member::Member;
 use self::reply::Reply;
 
@@ -37,6 +39,8 @@ pub struct HttpContext {
     pub server_version: String,
     /// Counters that outlive a request.
     pub metrics: Arc<Metrics>,
+    /// Counters of the gRPC edge beside it.
+    pub tally: Option<Arc<Tally>>,
 }
 
 impl HttpContext {
@@ -47,7 +51,7 @@ impl HttpContext {
     }
 
     fn with_version(server_version: String, v2_enabled: bool) -> Self {
-        Self { v2_enabled, server_version, metrics: Arc::new(Metrics::new()) }
+        Self { v2_enabled, server_version, metrics: Arc::new(Metrics::new()), tally: None }
     }
 }
 
@@ -124,7 +128,7 @@ async fn metrics(handle: &Handle, context: &HttpContext) -> Reply {
     // Nothing on an edge runtime touches a file, not even one of /proc.
     let process = tokio::task::spawn_blocking(process::Process::read).await.ok().flatten();
     let figures = metrics::Figures::collect(handle, &context.server_version, process);
-    match context.metrics.text(&figures) {
+    match context.metrics.text(&figures, handle.counters(), context.tally.as_deref()) {
         Ok(text) => reply::with_type(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(error) => {
             tracing::warn!(%error, "metrics could not be encoded");

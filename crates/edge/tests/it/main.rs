@@ -5,6 +5,10 @@
 // for test code.
 #[cfg(test)]
 mod member;
+#[cfg(test)]
+mod raw;
 
+#[cfg(test)]
+mod calls;
 #[cfg(test)]
 mod kv;

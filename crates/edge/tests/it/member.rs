@@ -49,6 +49,7 @@ impl Setup {
             max_snapshots: 5,
             quota_bytes: 2 << 30,
             max_request_bytes: types::limits::REQUEST_SIZE_MAX_BYTES,
+            warning_apply_duration: Duration::from_secs(60),
             compaction: CompactionBudget::default(),
             max_learners: 1,
             no_sync: false,
@@ -62,6 +63,8 @@ impl Setup {
             max_request_bytes: types::limits::REQUEST_SIZE_MAX_BYTES,
             max_txn_ops: 128,
             watch_progress_notify_interval: Duration::from_secs(600),
+            extensive_metrics: false,
+            warning_unary_request_duration: Duration::from_secs(60),
             server_version: options.server_version.clone(),
         };
         Self { options, grpc, limits: Limits::default() }

@@ -34,11 +34,23 @@ impl Families {
 
     /// Adds a counter; one call per set of labels.
     pub(super) fn counter(&mut self, name: &str, help: &str, labels: Labels<'_>, value: f64) {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        let mut metric = labelled(labels);
-        metric.set_counter(counter);
-        self.push(name, help, MetricType::COUNTER, metric);
+        self.push(name, help, MetricType::COUNTER, counter_metric(labels, value));
+    }
+
+    /// Adds a family that is not there yet.
+    pub(super) fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        metrics: Vec<Metric>,
+    ) {
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(metrics);
+        self.0.push(family);
     }
 
     /// Adds a histogram of upper bounds with their cumulative counts.
@@ -74,12 +86,7 @@ impl Families {
             family.mut_metric().push(metric);
             return;
         }
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(vec![metric]);
-        self.0.push(family);
+        self.family(name, help, kind, vec![metric]);
     }
 }
 
@@ -88,6 +95,15 @@ pub(super) struct Observed {
     pub(super) buckets: Vec<(f64, u64)>,
     pub(super) count: u64,
     pub(super) sum: f64,
+}
+
+/// A counter with its labels.
+pub(super) fn counter_metric(labels: Labels<'_>, value: f64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = labelled(labels);
+    metric.set_counter(counter);
+    metric
 }
 
 fn labelled(labels: Labels<'_>) -> Metric {

@@ -14,6 +14,8 @@ pub(crate) struct Figures {
     pub(super) status: Status,
     pub(super) compact_revision: i64,
     pub(super) quota_bytes: i64,
+    pub(super) keys: usize,
+    pub(super) proposals_pending: usize,
     pub(super) server_version: String,
     pub(super) peers: Vec<Peer>,
     pub(super) process: Option<Process>,
@@ -47,9 +49,9 @@ impl Figures {
     /// Takes them from a running member.
     pub(crate) fn collect(handle: &Handle, server_version: &str, process: Option<Process>) -> Self {
         let transport = handle.transport();
-        let (members, compact_revision) = handle.with_machine(|machine| {
+        let (members, compact_revision, keys) = handle.with_machine(|machine| {
             let members: Vec<NodeId> = machine.membership().members.keys().copied().collect();
-            (members, machine.store().compacted_revision())
+            (members, machine.store().compacted_revision(), machine.store().index_len())
         });
         let peers = transport.counters().into_iter().map(|(id, counters)| {
             let is_member = members.contains(&id);
@@ -60,6 +62,8 @@ impl Figures {
             status: handle.status(),
             compact_revision,
             quota_bytes: handle.options().quota_bytes,
+            keys,
+            proposals_pending: handle.proposals_pending(),
             server_version: server_version.to_owned(),
             peers: peers.collect(),
             process,
@@ -89,6 +93,11 @@ impl Figures {
             ("is_learner", "Whether this member is a learner: 1 or 0.", flag(status.is_learner)),
             ("proposals_committed_total", "Commit index.", as_f64(status.commit.0)),
             ("proposals_applied_total", "Applied index.", as_f64(status.applied.0)),
+            (
+                "proposals_pending",
+                "Proposals that wait for their outcome.",
+                as_f64(self.proposals_pending as u64),
+            ),
         ];
         for (name, help, value) in gauges {
             families.gauge(&format!("etcd_server_{name}"), help, value);
@@ -118,6 +127,11 @@ impl Figures {
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
                 "Bytes of the database that are in use.",
                 as_f64(status.db_size_in_use),
+            ),
+            (
+                "etcd_debugging_mvcc_keys_total",
+                "Keys in the index, deleted ones that have history included.",
+                as_f64(self.keys as u64),
             ),
             (
                 "etcd_debugging_mvcc_current_revision",

@@ -1,0 +1,167 @@
+//! The answer of a call on its way out: counted, and of a stream ended when it has to be.
+//!
+//! Owns:       the end of a call: its code, counted once.
+//! Never:      the messages themselves.
+//! Invariants: after trailers of its own it sends nothing more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tonic::{Code, Status};
+
+use super::frames::PREFIX_BYTES;
+use super::tally::Tally;
+
+/// Why a stream is ended from outside, once it has to be.
+pub(super) type Cut = Pin<Box<dyn Future<Output = Status> + Send>>;
+
+/// The body of an answer.
+pub struct Outgoing {
+    body: tonic::body::Body,
+    cut: Option<Cut>,
+    /// `None` for an answer that belongs to no method.
+    account: Option<Account>,
+    ended: bool,
+}
+
+/// Where a call is counted.
+pub(super) struct Account {
+    pub(super) tally: Arc<Tally>,
+    pub(super) method: usize,
+    pub(super) began: Instant,
+    /// Bytes of the current message still to come.
+    rest: usize,
+}
+
+impl Account {
+    pub(super) fn open(tally: Arc<Tally>, method: usize) -> Self {
+        tally.started(method);
+        Self { tally, method, began: Instant::now(), rest: 0 }
+    }
+
+    fn close(self, code: Code) {
+        self.tally.handled(self.method, code, self.began.elapsed());
+    }
+
+    /// Counts the messages that begin in a piece of the body. A prefix is never split: it is written
+    /// together with its message.
+    fn count(&mut self, data: &[u8]) {
+        let (mut messages, mut bytes) = (0, 0);
+        let mut at = self.rest.min(data.len());
+        self.rest -= at;
+        while let Some([_, a, b, c, d]) = data.get(at..at + PREFIX_BYTES) {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            messages += 1;
+            bytes += length as u64;
+            let behind = at + PREFIX_BYTES + length;
+            self.rest = behind.saturating_sub(data.len());
+            at = behind.min(data.len());
+        }
+        self.tally.sent(self.method, messages, bytes);
+    }
+}
+
+impl Outgoing {
+    /// An answer that is not counted.
+    pub(super) fn bare(body: tonic::body::Body) -> Self {
+        Self { body, cut: None, account: None, ended: false }
+    }
+
+    /// The answer of a method, of which `headers` may say the end already.
+    pub(super) fn new(
+        body: tonic::body::Body,
+        headers: &HeaderMap,
+        account: Account,
+        cut: Option<Cut>,
+    ) -> Self {
+        let mut this = Self { body, cut, account: Some(account), ended: false };
+        if let Some(code) = code_of(headers) {
+            this.close(code);
+        }
+        this
+    }
+
+    fn close(&mut self, code: Code) {
+        if let Some(account) = self.account.take() {
+            account.close(code);
+        }
+    }
+}
+
+/// A call that is dropped before its end was given up by its client.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.close(Code::Cancelled);
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(cut) = &mut this.cut
+            && let Poll::Ready(status) = cut.as_mut().poll(context)
+        {
+            this.ended = true;
+            this.close(status.code());
+            let mut trailers = HeaderMap::new();
+            let written = status.add_header(&mut trailers);
+            return Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))));
+        }
+        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
+            this.ended = true;
+            return Poll::Ready(None);
+        };
+        if let Ok(frame) = &frame {
+            if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
+                account.count(data);
+            }
+            if let Some(code) = frame.trailers_ref().and_then(code_of) {
+                this.close(code);
+            }
+        }
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let tally = Arc::new(Tally::new(false));
+        let mut account = Account::open(Arc::clone(&tally), 0);
+        account.count(b"\0\0\0\0\x02ab\0\0\0\0\0\0\0\0\0\x04ab");
+        account.count(b"c");
+        account.count(b"d");
+        account.count(b"\0\0\0\0\x01a");
+        let sent = &tally.methods()[0].sent;
+        assert_eq!((super::super::tally::value(sent), tally.bytes().1), (4, 7));
+    }
+}

@@ -1,0 +1,216 @@
+//! What a member counts about itself, for `/metrics`: plain atomics, added to on the way.
+//!
+//! Source:     server-config.md 10, whose names and buckets the fields stand for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use apply::{Reply, Response};
+use mvcc::{OpReply, TxnReply};
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// `etcd_server_leader_changes_seen_total`.
+    pub leader_changes: Count,
+    /// `etcd_server_proposals_failed_total`.
+    pub proposals_failed: Count,
+    /// `etcd_server_read_indexes_failed_total`.
+    pub read_indexes_failed: Count,
+    /// `etcd_server_slow_read_indexes_total`.
+    pub slow_read_indexes: Count,
+    /// `etcd_server_slow_apply_total`.
+    pub slow_applies: Count,
+    /// `etcd_server_snapshot_apply_in_progress_total`, a gauge.
+    pub snapshot_installs: Count,
+    /// `etcd_mvcc_put_total`.
+    pub puts: Count,
+    /// `etcd_mvcc_delete_total`.
+    pub deletes: Count,
+    /// `etcd_mvcc_range_total`.
+    pub ranges: Count,
+    /// `etcd_mvcc_txn_total`: requests of more than one operation.
+    pub txns: Count,
+    /// `etcd_debugging_mvcc_db_compaction_keys_total`.
+    pub compacted_rows: Count,
+    /// `etcd_debugging_mvcc_db_compaction_last`, unix seconds.
+    pub compaction_last: Count,
+    /// `etcd_debugging_mvcc_db_compaction_total_duration_milliseconds`.
+    pub compactions: Times<CompactionBounds>,
+    /// `etcd_disk_wal_fsync_duration_seconds`.
+    pub wal_syncs: Times<DiskBounds>,
+    /// `etcd_disk_backend_commit_duration_seconds`.
+    pub commits: Times<DiskBounds>,
+}
+
+/// A number that is added to.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The bounds of a histogram: the first, and as many as there are, each twice the one before.
+pub trait Bounds {
+    /// First bound.
+    const FIRST: Duration;
+    /// Number of bounds.
+    const COUNT: usize;
+}
+
+/// 1 ms to 8 s.
+#[derive(Debug, Default)]
+pub struct DiskBounds;
+
+impl Bounds for DiskBounds {
+    const FIRST: Duration = Duration::from_millis(1);
+    const COUNT: usize = 14;
+}
+
+/// 100 ms to 14 minutes.
+#[derive(Debug, Default)]
+pub struct CompactionBounds;
+
+impl Bounds for CompactionBounds {
+    const FIRST: Duration = Duration::from_millis(100);
+    const COUNT: usize = 14;
+}
+
+/// Bounds that any histogram here may have.
+const BOUNDS_MAX: usize = 14;
+
+/// A histogram of times.
+#[derive(Debug, Default)]
+pub struct Times<B> {
+    buckets: [Count; BOUNDS_MAX],
+    count: Count,
+    sum_micros: Count,
+    bounds: std::marker::PhantomData<B>,
+}
+
+impl<B: Bounds> Times<B> {
+    /// Bounds with the number of times at or below each, cumulated.
+    #[must_use]
+    pub fn cumulative(&self) -> Vec<(Duration, u64)> {
+        let mut bound = B::FIRST;
+        let mut sum = 0;
+        let entry = |bucket: &Count| {
+            sum += bucket.value();
+            let entry = (bound, sum);
+            bound *= 2;
+            entry
+        };
+        self.buckets.iter().take(B::COUNT).map(entry).collect()
+    }
+
+    /// Number of all times, and their sum.
+    #[must_use]
+    pub fn total(&self) -> (u64, Duration) {
+        (self.count.value(), Duration::from_micros(self.sum_micros.value()))
+    }
+
+    pub(crate) fn observe(&self, time: Duration) {
+        let mut bound = B::FIRST;
+        for bucket in self.buckets.iter().take(B::COUNT) {
+            if time <= bound {
+                bucket.add(1);
+                break;
+            }
+            bound *= 2;
+        }
+        self.count.add(1);
+        self.sum_micros.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Operations of one request.
+#[derive(Default)]
+struct Operations {
+    puts: u64,
+    deletes: u64,
+    ranges: u64,
+}
+
+impl Operations {
+    fn of(reply: &TxnReply) -> Self {
+        let mut sum = Self::default();
+        for op in &reply.responses {
+            let op = match op {
+                OpReply::Range(_) => Self { ranges: 1, ..Self::default() },
+                OpReply::Put(_) => Self { puts: 1, ..Self::default() },
+                OpReply::DeleteRange(_) => Self { deletes: 1, ..Self::default() },
+                OpReply::Txn(nested) => Self::of(nested),
+            };
+            sum.puts += op.puts;
+            sum.deletes += op.deletes;
+            sum.ranges += op.ranges;
+        }
+        sum
+    }
+}
+
+impl Counters {
+    /// Counts what an entry did to the key-value store.
+    pub(crate) fn applied(&self, reply: Option<&Reply>) {
+        match reply {
+            Some(Reply::V3(Ok(Response::Put(_)))) => self.puts.add(1),
+            Some(Reply::V3(Ok(Response::DeleteRange(_)))) => self.deletes.add(1),
+            Some(Reply::V3(Ok(Response::Range(_)))) => self.ranges.add(1),
+            Some(Reply::V3(Ok(Response::Txn(txn)))) => self.txn(txn),
+            _ => {}
+        }
+    }
+
+    /// Counts the operations of a transaction.
+    pub(crate) fn txn(&self, reply: &TxnReply) {
+        let ops = Operations::of(reply);
+        self.puts.add(ops.puts);
+        self.deletes.add(ops.deletes);
+        self.ranges.add(ops.ranges);
+        if ops.puts + ops.deletes + ops.ranges > 1 {
+            self.txns.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_cumulated() {
+        let times = Times::<DiskBounds>::default();
+        for millis in [0, 1, 2, 3, 8192, 8193] {
+            times.observe(Duration::from_millis(millis));
+        }
+        let counts: Vec<u64> = times.cumulative().iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
+        assert_eq!(times.cumulative()[13].0, Duration::from_millis(8192));
+        assert_eq!(times.total(), (6, Duration::from_millis(16_391)));
+    }
+
+    #[test]
+    fn operations_of_nested_transactions_count() {
+        let counters = Counters::default();
+        let txn = |responses| TxnReply { succeeded: true, responses, revision: 0 };
+        let put = || OpReply::Put(mvcc::PutReply { prev_kv: None, revision: 2 });
+        let nested = OpReply::Txn(txn(vec![put(), OpReply::Range(mvcc::RangeReply::default())]));
+        counters.txn(&txn(vec![put(), nested]));
+        counters.txn(&txn(vec![put()]));
+        let values = [&counters.puts, &counters.ranges, &counters.deletes, &counters.txns];
+        assert_eq!(values.map(Count::value), [3, 1, 0, 1]);
+    }
+}
