@@ -76,7 +76,8 @@ fn parse(text: &str) -> Result<Vec<Row>, String> {
         let (key, value) = line.split_once(" = ").ok_or_else(|| wrong("no key"))?;
         let row = rows.last_mut().ok_or_else(|| wrong("no row began"))?;
         let value = string(value).ok_or_else(|| wrong("no string"))?;
-        let is_known = KEYS.contains(&key) && !value.is_empty();
+        let may_be_empty = ["go", "ours"].contains(&key);
+        let is_known = KEYS.contains(&key) && (may_be_empty || !value.is_empty());
         if !is_known || row.values.insert(key.to_owned(), value).is_some() {
             return Err(wrong("unknown, empty or repeated key"));
         }

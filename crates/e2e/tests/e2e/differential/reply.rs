@@ -5,6 +5,8 @@ use std::fmt;
 
 /// What stands for a field that one of two replies has and the other has not.
 pub(super) const ABSENT: &str = "<absent>";
+/// The field that stands for a whole reply.
+const WHOLE: &str = "outcome";
 /// Seconds by which a remaining time may differ: both servers cut it to whole seconds.
 const TTL_SLACK_SECONDS: i64 = 1;
 
@@ -48,17 +50,33 @@ impl Reply {
     }
 
     /// The fields in which `ours` is not what it should be.
+    ///
+    /// A refusal in place of an answer is one difference, apart from what streams received.
     pub(super) fn differences(&self, ours: &Reply) -> Vec<Difference> {
         let mut paths: Vec<&String> = self.fields.keys().chain(ours.fields.keys()).collect();
         paths.sort();
         paths.dedup();
-        let difference = |path: &String| {
+        let is_answer = |reply: &Reply| reply.get("code").map(|code| code == "Ok");
+        if is_answer(self) != is_answer(ours) {
+            paths.retain(|path| path.starts_with("stream ") || *path == WHOLE);
+            let outcome = |reply: &Reply| {
+                let text = |field| reply.get(field).unwrap_or_default().to_owned();
+                format!("{} {}", text("code"), text("message")).trim().to_owned()
+            };
+            let whole = Difference { field: WHOLE.into(), go: outcome(self), ours: outcome(ours) };
+            return [vec![whole], self.differences_in(ours, &paths)].concat();
+        }
+        self.differences_in(ours, &paths)
+    }
+
+    fn differences_in(&self, ours: &Reply, paths: &[&String]) -> Vec<Difference> {
+        let difference = |path: &&String| {
             let of = |reply: &Reply| reply.get(path).unwrap_or(ABSENT).to_owned();
             let (go, ours) = (of(self), of(ours));
             let is_equal = go == ours || is_ttl(path) && are_near(&go, &ours);
-            (!is_equal).then(|| Difference { field: path.clone(), go, ours })
+            (!is_equal).then(|| Difference { field: (*path).clone(), go, ours })
         };
-        paths.into_iter().filter_map(difference).collect()
+        paths.iter().filter_map(difference).collect()
     }
 }
 

@@ -22,7 +22,7 @@ use super::reply::{Reply, readable};
 use super::run::Side;
 use super::schema::Schema;
 use super::v3_ties;
-use super::v3_watch::{Oracle, Streams};
+use super::v3_watch::{self, Oracle, Streams};
 
 pub(super) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -46,6 +46,8 @@ pub(super) enum Operation {
     Watch { stream: u32, request: WatchRequest },
     /// Bytes that are no request, on a watch stream of their own.
     WatchBroken { bytes: Bytes },
+    /// A watcher on a stream of its own, until it is cancelled.
+    WatchRefused { create: WatchCreateRequest },
     /// Our direction of a stream ends; what it watches goes on.
     HalfClose { stream: u32 },
     /// A stream ends.
@@ -71,6 +73,11 @@ impl fmt::Display for Operation {
                 )
             }
             Self::WatchBroken { bytes } => write!(formatter, "Watch broken {}", readable(bytes)),
+            Self::WatchRefused { create } => {
+                let union = Some(RequestUnion::CreateRequest(create.clone()));
+                let message = WatchRequest { request_union: union }.encode_to_vec();
+                write!(formatter, "refused {}", schema.line(WATCH, &message))
+            }
             Self::HalfClose { stream } => write!(formatter, "stream {stream} half-close"),
             Self::Close { stream } => write!(formatter, "stream {stream} close"),
             Self::Expiry { id, ttl, key } => {
@@ -195,6 +202,7 @@ impl Side for Server {
                 self.streams.request(&self.client, &self.oracle, *stream, request)
             }
             Operation::WatchBroken { bytes } => self.watch_broken(bytes),
+            Operation::WatchRefused { create } => v3_watch::refused(&self.client, create),
             Operation::HalfClose { stream } => self.streams.half_close(*stream),
             Operation::Close { stream } => self.streams.close(*stream),
             Operation::Expiry { id, ttl, key } => self.expiry(*id, *ttl, key),

@@ -167,7 +167,7 @@ impl Requests {
             range.sort_target = self.rng.random_range(0..5);
         }
         if self.one_in(100) {
-            range.sort_order = *[-1, 3, 99].choose(&mut self.rng).expect("not empty");
+            range.sort_order = *[-1, 99].choose(&mut self.rng).expect("not empty");
         }
         let bound = |this: &mut Self| if this.one_in(8) { this.at_revision() } else { 0 };
         range.min_mod_revision = bound(self);
@@ -314,7 +314,7 @@ impl Requests {
             5 => raw(
                 RANGE,
                 proper,
-                *["application/grpc+proto", "application/grpc+json", "application/grpcx"]
+                *["application/grpc+proto", "application/grpc+json"]
                     .choose(&mut self.rng)
                     .expect("not empty"),
             ),
@@ -351,10 +351,15 @@ impl Generator for Requests {
             800..945 => self.watch_operation(),
             945..990 => self.broken(),
             990..993 => self.oversized(),
-            993..996 if self.compacted < 0 => {
+            993..995 if self.compacted < 0 => {
                 call(HASH_KV, &HashKvRequest { revision: self.at_revision() })
             }
-            996..998 => {
+            995 | 996 if self.compacted > 1 => {
+                let start_revision = -self.rng.random_range(1..9);
+                let create = WatchCreateRequest { start_revision, ..self.create() };
+                Operation::WatchRefused { create }
+            }
+            993..998 => {
                 let ttl = self.rng.random_range(-1..3);
                 Operation::Expiry {
                     id: 1_000_000 + i64::from(self.rng.random::<u16>()),
@@ -392,6 +397,7 @@ impl Generator for Requests {
             Operation::Call { .. }
             | Operation::Raw { .. }
             | Operation::KeepAlive { .. }
+            | Operation::WatchRefused { .. }
             | Operation::WatchBroken { .. } => {}
         }
     }

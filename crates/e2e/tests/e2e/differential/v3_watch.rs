@@ -22,6 +22,8 @@ use super::v3::{ByNumber, end_of, open};
 
 /// How long a response may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Watcher ID of what concerns a whole stream.
+const NO_WATCHER: i64 = -1;
 const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 
@@ -189,7 +191,10 @@ impl Streams {
                 let id = cancel.watch_id;
                 open.read(&mut answers, |response| response.canceled && response.watch_id == id);
             }
-            _ => open.barrier(&mut answers),
+            _ => {
+                answers.progress_name = open.progress_name(oracle);
+                open.barrier(&mut answers);
+            }
         }
         answers.finish()
     }
@@ -257,6 +262,17 @@ impl Open {
         }
     }
 
+    /// What a progress answer is called: in two cases releases differ (api-v3.md 3.5).
+    fn progress_name(&self, oracle: &Oracle) -> &'static str {
+        if self.watchers.is_empty() {
+            "progress of no watcher"
+        } else if self.watchers.values().any(|watcher| watcher.start > oracle.revision + 1) {
+            "progress with a future watcher"
+        } else {
+            "progress"
+        }
+    }
+
     fn took(&mut self, response: &WatchResponse) {
         if response.canceled && !response.created {
             self.watchers.remove(&response.watch_id);
@@ -284,6 +300,7 @@ impl Open {
 #[derive(Default)]
 struct Answers {
     reply: Reply,
+    progress_name: &'static str,
     controls: usize,
     /// Events and responses of each watcher.
     counts: BTreeMap<i64, (usize, usize)>,
@@ -294,6 +311,11 @@ impl Answers {
     fn add(&mut self, response: &WatchResponse, bytes: &Bytes, watcher: Option<&Watcher>) {
         let apart = Schema::get().take_apart("WatchResponse", bytes);
         let id = response.watch_id;
+        if id == NO_WATCHER && !response.created && !response.canceled && response.events.is_empty()
+        {
+            self.reply.merge(&format!("{} ", self.progress_name), apart);
+            return;
+        }
         if response.events.is_empty() {
             self.reply.merge(&format!("answer[{}].", self.controls), apart);
             self.controls += 1;
@@ -328,6 +350,33 @@ impl Answers {
         }
         self.reply
     }
+}
+
+/// The answers to a watcher that is refused or cancelled at once, in one field.
+pub(super) fn refused(client: &Client, create: &WatchCreateRequest) -> Reply {
+    let mut stream = open(client);
+    stream.send(&request(RequestUnion::CreateRequest(create.clone())));
+    let mut answers = Vec::new();
+    let mut is_over = false;
+    while !is_over {
+        let received = stream.receive(PATIENCE);
+        let Received::Message(bytes) = &received else {
+            answers.push(end_of(&received));
+            break;
+        };
+        let response = WatchResponse::decode(bytes.clone()).unwrap_or_default();
+        let WatchResponse { watch_id, created, canceled, compact_revision, .. } = response;
+        answers.push(format!(
+            "(id {watch_id}, created {created}, canceled {canceled}, compact_revision \
+             {compact_revision}, {:?}, {} events)",
+            response.cancel_reason,
+            response.events.len()
+        ));
+        is_over = canceled;
+    }
+    let mut reply = Reply::default();
+    reply.set("answers", answers.join(" "));
+    reply
 }
 
 fn request(union: RequestUnion) -> WatchRequest {
