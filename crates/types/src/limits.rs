@@ -72,12 +72,17 @@ pub const V2_WATCHERS_MAX: usize = 100_000;
 /// Events that wait for one v2 watcher; a stream that falls further behind is cut, so that its
 /// client asks again from the index that it has seen.
 pub const V2_WATCHER_EVENTS_MAX: usize = 100;
-/// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock. What
-/// has run out besides waits for the next SYNC, which follows at once.
-pub const V2_EXPIRE_MAX: usize = 500;
+/// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock, and the
+/// events of one must find room with a stream that has read those before. What has run out besides
+/// waits for the next SYNC, which follows at once.
+pub const V2_EXPIRE_MAX: usize = 64;
 /// Seconds for which a read keeps a compaction from deleting what it still has to visit; after that
 /// it ends in `etcdserver: mvcc: required revision has been compacted`.
 pub const READ_PROTECTED_MAX_SECONDS: u64 = 60;
 /// Reads that may keep a revision open at one time; further long ones are refused with
 /// `etcdserver: too many requests`.
 pub const READS_PROTECTED_MAX: usize = 10_000;
+/// Seconds without a byte after which the body of a v2 request is given up: code 210, cause
+/// `i/o timeout`. etcd waits for ever; whoever sends a body by halves would hold up to the largest
+/// form for as long.
+pub const V2_BODY_IDLE_SECONDS: u64 = 60;

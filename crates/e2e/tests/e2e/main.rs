@@ -8,6 +8,7 @@ mod checklist_v2;
 mod checklist_v3;
 mod quickstart;
 mod trouble;
+mod v2;
 
 #[cfg(feature = "real")]
 mod differential;

@@ -1,13 +1,14 @@
 //! The parameters of a keys request, from its query and its form body.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ::http::request::Parts;
 use ::http::{Method, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use types::limits::V2_FORM_MAX_BYTES;
+use types::limits::{V2_BODY_IDLE_SECONDS, V2_FORM_MAX_BYTES};
 
 use crate::http::{form, media_type};
 
@@ -81,9 +82,56 @@ where
     }
     // The boxed error would need `B::Error: Into<Box<dyn Error>>`; only its kind is of interest.
     let body = body.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-    match Limited::new(body, V2_FORM_MAX_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err("http: POST too large".to_owned()),
-        Err(_) => Err("unexpected EOF".to_owned()),
+    collect(Limited::new(body, V2_FORM_MAX_BYTES), Duration::from_secs(V2_BODY_IDLE_SECONDS)).await
+}
+
+/// Takes in a body of which something comes at least once in `idle`.
+async fn collect<B>(mut body: Limited<B>, idle: Duration) -> Result<Bytes, String>
+where
+    B: Body<Data = Bytes, Error = std::io::Error> + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame());
+        match frame.await.map_err(|_| "i/o timeout")? {
+            None => return Ok(bytes.freeze()),
+            Some(Ok(frame)) => bytes.extend(frame.into_data()),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err("http: POST too large".to_owned());
+            }
+            Some(Err(_)) => return Err("unexpected EOF".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body that begins and then is silent.
+    struct Halting(Option<Bytes>);
+
+    impl Body for Halting {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.0.take().map_or(Poll::Pending, |part| Poll::Ready(Some(Ok(Frame::data(part)))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_halts_is_given_up() {
+        let body = Halting(Some(Bytes::from_static(b"value=")));
+        let collected = collect(Limited::new(body, 100), Duration::from_millis(20)).await;
+        assert_eq!(collected, Err("i/o timeout".to_owned()));
     }
 }

@@ -12,3 +12,5 @@ mod raw;
 mod calls;
 #[cfg(test)]
 mod kv;
+#[cfg(test)]
+mod v2;

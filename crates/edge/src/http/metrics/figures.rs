@@ -16,6 +16,7 @@ pub(crate) struct Figures {
     pub(super) quota_bytes: i64,
     pub(super) keys: usize,
     pub(super) proposals_pending: usize,
+    pub(super) v2_watchers: usize,
     pub(super) server_version: String,
     pub(super) peers: Vec<Peer>,
     pub(super) process: Option<Process>,
@@ -64,6 +65,7 @@ impl Figures {
             quota_bytes: handle.options().quota_bytes,
             keys,
             proposals_pending: handle.proposals_pending(),
+            v2_watchers: handle.v2_watchers(),
             server_version: server_version.to_owned(),
             peers: peers.collect(),
             process,
@@ -142,6 +144,11 @@ impl Figures {
                 "etcd_debugging_mvcc_compact_revision",
                 "Revision of the last compaction; -1 before the first.",
                 signed(self.compact_revision),
+            ),
+            (
+                "etcd_debugging_store_watchers",
+                "Watchers of the v2 tree.",
+                as_f64(self.v2_watchers as u64),
             ),
             (
                 "etcd_server_quota_backend_bytes",

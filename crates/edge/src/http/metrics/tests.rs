@@ -46,6 +46,7 @@ fn figures() -> Figures {
         quota_bytes: 2 << 30,
         keys: 6,
         proposals_pending: 1,
+        v2_watchers: 7,
         server_version: "3.5.12".to_owned(),
         peers: vec![Peer { id: NodeId(0xcd), is_active: Some(true), counters: Arc::new(counters) }],
         process: Some(process),
@@ -59,6 +60,7 @@ etcd_debugging_mvcc_current_revision 5
 etcd_debugging_mvcc_db_compaction_keys_total 0
 etcd_debugging_mvcc_db_compaction_last 0
 etcd_debugging_mvcc_keys_total 6
+etcd_debugging_store_watchers 7
 etcd_mvcc_db_total_size_in_bytes 40960
 etcd_mvcc_db_total_size_in_use_in_bytes 4096
 etcd_mvcc_delete_total 0
