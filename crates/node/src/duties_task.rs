@@ -10,6 +10,8 @@ use crate::handle::Handle;
 
 /// How often the leader's timers are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Pause between two portions of v2 nodes that expire: time for streams to read the events.
+const EXPIRE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause between two attempts to publish.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 /// How long a member may take to tell its version.
@@ -75,7 +77,7 @@ pub(crate) async fn run(handle: Handle, v2_enabled: bool) {
     }
 }
 
-/// Lets nodes of the v2 tree expire: one SYNC, and at once another one while each was full. Each is
+/// Lets nodes of the v2 tree expire: one SYNC, and soon another one while each was full. Each is
 /// applied before the next, so that many nodes at one time hold up other writes only for moments.
 async fn expire_v2(handle: &Handle, duties: &mut Duties, now_ms: u64) {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -89,6 +91,7 @@ async fn expire_v2(handle: &Handle, duties: &mut Duties, now_ms: u64) {
         if unix_ns == now || !proposed {
             return;
         }
+        tokio::time::sleep(EXPIRE_PAUSE).await;
         perform(handle, duties, Input::V2Backlog).await;
     }
 }

@@ -74,7 +74,7 @@ pub const V2_WATCHERS_MAX: usize = 100_000;
 pub const V2_WATCHER_EVENTS_MAX: usize = 100;
 /// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock, and the
 /// events of one must find room with a stream that has read those before. What has run out besides
-/// waits for the next SYNC, which follows at once.
+/// waits for the next SYNC, which follows after a few milliseconds.
 pub const V2_EXPIRE_MAX: usize = 64;
 /// Seconds for which a read keeps a compaction from deleting what it still has to visit; after that
 /// it ends in `etcdserver: mvcc: required revision has been compacted`.

@@ -22,7 +22,8 @@ impl Poll {
     /// Asks only, so that many can be on their way.
     pub(super) fn ask(server: SocketAddr, target: &str) -> io::Result<TcpStream> {
         let mut stream = http::connect(server)?;
-        write!(stream, "GET /v2/keys{target} HTTP/1.1\r\nHost: {server}\r\n\r\n")?;
+        let head = format!("GET /v2/keys{target} HTTP/1.1\r\nHost: {server}\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
         Ok(stream)
     }
 
