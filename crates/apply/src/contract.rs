@@ -173,6 +173,15 @@ pub enum Local {
     ProposeNoSpaceAlarm,
     /// A compaction was accepted: rows up to this revision may go, once the batch is durable.
     CompactionScheduled(i64),
+    /// A lease was granted; a leader keeps its deadline.
+    LeaseGranted {
+        /// The lease.
+        id: LeaseId,
+        /// Its time to live in seconds.
+        ttl_seconds: i64,
+    },
+    /// A lease was revoked.
+    LeaseRevoked(LeaseId),
     /// A leader's first entry of its term: pending reads are retried, a leader starts its duties.
     FirstEntryOfTerm,
     /// The cluster version changed.

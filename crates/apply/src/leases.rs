@@ -15,7 +15,7 @@ use proto::leasepb;
 use types::{Bucket, LeaseId, Op};
 
 use crate::alarms::lease_cost;
-use crate::contract::{Applied, Response};
+use crate::contract::{Applied, Local, Response};
 use crate::kv::{V3Result, within_quota};
 use crate::machine::Machine;
 use crate::position::lease_key;
@@ -46,6 +46,7 @@ impl Machine {
         let id = LeaseId(request.id);
         let ttl = self.leases.grant(id, request.ttl, self.settings.lease_ttl_min_seconds())?;
         applied.ops.push(row(id, ttl, 0));
+        applied.local.push(Local::LeaseGranted { id, ttl_seconds: ttl });
         within_quota(over_quota, Response::LeaseGrant { id, ttl }, applied)
     }
 
@@ -54,6 +55,7 @@ impl Machine {
         let keys = self.leases.revoke(LeaseId(request.id))?;
         self.delete_lease_keys(&keys, applied);
         applied.ops.push(Op::delete(Bucket::Lease, lease_key(request.id)));
+        applied.local.push(Local::LeaseRevoked(LeaseId(request.id)));
         Ok(Response::LeaseRevoke)
     }
 

@@ -94,6 +94,14 @@ pub enum Input {
     Message(Message),
     /// Requests to be put in the log; all those of one drain become one message.
     Propose(Vec<(RequestId, Bytes)>),
+    /// The same, but only by this member as the leader of this term: what it may ask for only as
+    /// such is never forwarded to another leader. Refused as [`RejectReason::NotLeading`] otherwise.
+    ProposeAsLeader {
+        /// The term.
+        term: Term,
+        /// The requests.
+        requests: Vec<(RequestId, Bytes)>,
+    },
     /// A configuration change to be put in the log.
     ProposeConfChange(RequestId, ConfChange),
     /// Reads that want to know how far they must wait; all those of one drain share one round.
@@ -223,6 +231,8 @@ pub enum Effect {
 pub enum RejectReason {
     /// No leader is known.
     NoLeader,
+    /// This member does not lead the term that the proposal was made for.
+    NotLeading,
     /// The leader takes none now: a transfer of the leadership is in progress, or too many bytes
     /// are uncommitted.
     Dropped,

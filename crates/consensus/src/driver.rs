@@ -46,6 +46,8 @@ pub struct Driver {
     /// The term whose first commit has already made unanswered reads ask again.
     reads_term: u64,
     proposals: Vec<(RequestId, Bytes)>,
+    /// What only the leader of a term may propose.
+    leader_proposals: Vec<(Term, RequestId, Bytes)>,
     conf_changes: VecDeque<(RequestId, ConfChange)>,
     writes: ready::Writes,
     apply: ready::ApplyQueue,
@@ -88,6 +90,7 @@ impl Driver {
             Input::Tick => self.tick(),
             Input::Message(message) => self.receive(message),
             Input::Propose(requests) => self.queue_proposals(requests),
+            Input::ProposeAsLeader { term, requests } => self.queue_as_leader(term, requests),
             Input::ProposeConfChange(request, change) => self.queue_conf_change(request, change),
             Input::ReadIndex(requests) => self.queue_reads(requests),
             Input::CancelReads => self.reads.cancel(),
@@ -111,6 +114,7 @@ impl Driver {
     pub fn drain(&mut self) -> Vec<Effect> {
         self.flush_conf_changes();
         self.flush_proposals();
+        self.flush_leader_proposals();
         self.flush_reads();
         self.observe();
         while !self.snapshots.is_persisting() && self.node.has_ready() {

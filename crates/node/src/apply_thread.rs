@@ -133,6 +133,7 @@ pub(crate) struct ApplyThread {
     /// Time above which applying one entry is warned about.
     pub(crate) slow: Duration,
     pub(crate) propose_alarm: Box<dyn Fn() + Send>,
+    pub(crate) election_timeout: Duration,
 }
 
 impl ApplyThread {
@@ -212,6 +213,7 @@ impl ApplyThread {
                 let started = Instant::now();
                 let applied = apply_one(published, entry, &view)?;
                 self.watch_time(entry, started.elapsed());
+                self.shared.leasing.applied(&self.shared.raft, &applied.local);
                 self.shared.counters.applied(applied.reply.as_ref());
                 done.push(applied);
             }
@@ -314,12 +316,23 @@ impl ApplyThread {
             Local::SelfRemoved => self.leave(),
             Local::ProposeNoSpaceAlarm => (self.propose_alarm)(),
             Local::CompactionScheduled(revision) => self.compactor.schedule(revision),
-            Local::FirstEntryOfTerm => self.shared.waiters.term_began(term),
+            Local::FirstEntryOfTerm => self.term_began(term),
+            // Told to the deadlines under the lock, together with the table.
+            Local::LeaseGranted { .. } | Local::LeaseRevoked(_) => {}
             Local::ClusterVersionSet(version) => {
                 tracing::info!(%version, "updated cluster version");
             }
             Local::AlarmsChanged => tracing::warn!("the set of alarms changed"),
         }
+    }
+
+    /// A leader expires no lease before this: until then its table may lack what its predecessors
+    /// have acknowledged.
+    fn term_began(&self, term: Term) {
+        self.shared.waiters.term_began(term);
+        let published = self.shared.read();
+        let table = published.machine.leases();
+        self.shared.leasing.promote(&self.shared.raft, term, table, self.election_timeout);
     }
 
     fn leave(&self) {

@@ -14,7 +14,7 @@ use proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
 use proto::raftpb::{ConfChange, ConfChangeType};
 use proto::v2_request::V2Request;
 use tokio::time::{Instant, timeout_at};
-use transport::Transport;
+use transport::{CallPool, Transport};
 use types::{ClusterId, EtcdError, LogIndex, NodeId, RequestId, Term, V2Error, limits};
 use v2store::Event;
 
@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) pending: AtomicUsize,
     pub(crate) apply: Arc<ApplyQueue>,
     pub(crate) transport: Transport,
+    /// Calls that are forwarded to the leader.
+    pub(crate) calls: CallPool,
     pub(crate) started: std::time::Instant,
 }
 
@@ -502,7 +504,7 @@ impl Handle {
         }
     }
 
-    async fn leader_by(&self, deadline: Instant) -> Result<NodeId, EtcdError> {
+    pub(crate) async fn leader_by(&self, deadline: Instant) -> Result<NodeId, EtcdError> {
         let mut raft = self.inner.shared.raft.subscribe();
         let mut stop = self.inner.shared.watch_stop();
         let known = async {

@@ -55,7 +55,7 @@ fn hash_json(revision: i64, hash: u32, compact_revision: i64) -> String {
     json
 }
 
-fn text(status: StatusCode, message: &str) -> PeerReply {
+pub(crate) fn text(status: StatusCode, message: &str) -> PeerReply {
     let mut reply = reply(status, "text/plain; charset=utf-8", format!("{message}\n"), "");
     let nosniff = HeaderValue::from_static("nosniff");
     reply.headers.insert(HeaderName::from_static("x-content-type-options"), nosniff);

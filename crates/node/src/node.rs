@@ -12,7 +12,7 @@ use membership::Member;
 use prost::Message as _;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, RequestHeader};
-use transport::Transport;
+use transport::{CallPool, Transport};
 use types::{ClusterId, NodeId};
 use wal::Wal;
 use wal::snap::SnapStore;
@@ -22,6 +22,7 @@ use crate::boot::Booted;
 use crate::checkpoint::Checkpoints;
 use crate::compactor::Compactor;
 use crate::duties_task;
+use crate::expiry_task;
 use crate::flusher::Flusher;
 use crate::handle::{Handle, Inner};
 use crate::housekeeping;
@@ -114,6 +115,7 @@ impl Node {
         let wal = Arc::clone(parts.wal);
         runtime.spawn(housekeeping::purge_files(Arc::clone(&shared), options));
         runtime.spawn(duties_task::run(handle.clone(), v2_enabled));
+        runtime.spawn(expiry_task::run(handle.clone()));
         runtime.spawn(duties_task::publish(handle.clone(), name, client_urls));
         Ok(Self { handle, shared, apply, wal, threads })
     }
@@ -192,6 +194,7 @@ fn connect(
         options.timing.election_timeout(),
         peer_urls,
     );
+    let calls = CallPool::new(Arc::clone(&transport_options.connector));
     let api = Arc::new(NodeApi::new(Arc::clone(shared), options));
     let transport = Transport::start(transport_options, Arc::clone(&api) as _, runtime);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -203,6 +206,7 @@ fn connect(
         pending: AtomicUsize::new(0),
         apply: Arc::clone(apply),
         transport,
+        calls,
         started: Instant::now(),
     }));
     api.attach(handle.clone());
@@ -247,6 +251,7 @@ impl Parts<'_> {
             v2_watchers: v2_watchers(self.shared, self.apply),
             slow: self.options.warning_apply_duration,
             propose_alarm: no_space_alarm(self.handle.clone()),
+            election_timeout: self.options.timing.election_timeout(),
         };
         spawn("apply", move || thread.run())
     }

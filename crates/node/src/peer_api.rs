@@ -13,6 +13,7 @@ use types::NodeId;
 
 use crate::handle::Handle;
 use crate::hash_peer;
+use crate::lease_peer;
 use crate::options::Options;
 use crate::shared::{Shared, StopReason};
 
@@ -87,7 +88,11 @@ impl PeerApi for NodeApi {
     fn extra(&self, request: PeerRequest) -> BoxFuture<'_, Option<PeerReply>> {
         Box::pin(async move {
             let handle = self.handle.get()?;
-            Some(hash_peer::answer(handle, request).await.unwrap_or_else(not_yet))
+            Some(match request.parts.uri.path() {
+                "/leases" => lease_peer::renew(handle, &request.body).await,
+                "/leases/internal" => lease_peer::time_to_live(handle, &request.body).await,
+                _ => hash_peer::answer(handle, request).await.unwrap_or_else(not_yet),
+            })
         })
     }
 }

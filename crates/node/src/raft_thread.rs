@@ -53,6 +53,7 @@ impl RaftThread {
 
     fn tick_until_now(&mut self, next_tick: &mut Instant) {
         let now = Instant::now();
+        self.shared.beat.strike(now, self.tick);
         let mut ticks = 0;
         while *next_tick <= now && ticks < LATE_TICKS_MAX {
             self.driver.step(Input::Tick);
@@ -171,6 +172,7 @@ impl RaftThread {
 fn reject_error(reason: RejectReason) -> EtcdError {
     match reason {
         RejectReason::NoLeader => EtcdError::NoLeader,
+        RejectReason::NotLeading => EtcdError::NotLeader,
         RejectReason::Dropped | RejectReason::TooMany => EtcdError::RequestTooManyRequests,
         RejectReason::Removed => EtcdError::Stopped,
         RejectReason::Invalid => EtcdError::Unhealthy,

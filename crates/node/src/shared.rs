@@ -13,8 +13,10 @@ use mvcc::{History, HistoryFault};
 use tokio::sync::watch;
 use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 
+use crate::beat::Beat;
 use crate::counters::Counters;
 use crate::inbox::Inbox;
+use crate::leasing::Leasing;
 use crate::readers::Readers;
 use crate::waiters::Waiters;
 use crate::watch::WatchHub;
@@ -58,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
     pub(crate) watch: WatchHub,
     pub(crate) counters: Arc<Counters>,
+    /// Deadlines of leases while this member leads.
+    pub(crate) leasing: Leasing,
+    /// The raft thread's pulse.
+    pub(crate) beat: Beat,
     pub(crate) raft: watch::Sender<RaftView>,
     pub(crate) status: Mutex<Option<consensus::Status>>,
     pub(crate) commit: AtomicU64,
@@ -103,6 +109,8 @@ impl Shared {
             readers: Arc::default(),
             watch,
             counters: Arc::default(),
+            leasing: Leasing::new(),
+            beat: Beat::new(),
             raft: watch::Sender::new(raft),
             status: Mutex::new(None),
             commit: AtomicU64::new(0),

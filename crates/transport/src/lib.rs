@@ -17,6 +17,7 @@ pub mod msgapp_codec;
 pub mod sink;
 
 mod activity;
+mod call_pool;
 mod dial;
 mod headers;
 mod inbound;
@@ -35,6 +36,7 @@ pub use api::{
     BoxFuture, Options, PeerApi, PeerReply, PeerRequest, SnapshotBody, SnapshotSink,
     SnapshotWriter, StepError,
 };
+pub use call_pool::CallPool;
 pub use dial::{BoxedIo, Connector, PeerUrl, PlainConnector};
 pub use server::PeerListener;
 pub use transport::Transport;

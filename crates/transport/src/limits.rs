@@ -37,6 +37,13 @@ pub const EXTRA_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const ERROR_BODY_BYTES_MAX: usize = 4096;
 /// Answer read by [`crate::client`], bytes; beyond it the call fails.
 pub const CLIENT_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Calls of one [`crate::CallPool`] at one time; further ones wait, within their own time limit.
+pub const POOL_CALLS_MAX: usize = 256;
+/// Connections that it keeps; what is above is closed after its call.
+pub const POOL_KEPT_MAX: usize = 64;
+/// Answer to a call that a member forwards, bytes: the keys of a lease may be many (etcd's limit).
+/// Beyond it the call fails.
+pub const FORWARD_ANSWER_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// Connections of the peer listener; at this many the next one is not accepted.
 pub const CONNECTIONS_MAX: usize = 2048;
 /// Senders known only from their own requests; beyond it a new one is not remembered.
@@ -56,7 +63,7 @@ pub const REDIAL_INTERVAL_REMOVED: Duration = Duration::from_secs(5);
 pub const DIAL_TIMEOUT_EXTRA: Duration = Duration::from_secs(1);
 /// Time for one `POST /raft` from the first byte to the answer.
 pub const PIPELINE_POST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle time after which a pipeline connection is not used again; shorter than [`IO_TIMEOUT`],
+/// Idle time after which a kept connection is not used again; shorter than [`IO_TIMEOUT`],
 /// after which the other side closes it.
 pub const PIPELINE_IDLE_MAX: Duration = Duration::from_secs(3);
 /// Time for reading the body of a small request.

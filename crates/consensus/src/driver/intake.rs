@@ -24,6 +24,14 @@ impl Driver {
         self.reject(refused.into_iter().map(|(id, _)| id).collect(), RejectReason::TooMany);
     }
 
+    /// Held to the same bound as the proposals of clients, and apart from it.
+    pub(super) fn queue_as_leader(&mut self, term: Term, mut requests: Vec<(RequestId, Bytes)>) {
+        let room = PROPOSALS_MAX.saturating_sub(self.leader_proposals.len()).min(requests.len());
+        let refused = requests.split_off(room);
+        self.leader_proposals.extend(requests.into_iter().map(|(id, data)| (term, id, data)));
+        self.reject(refused.into_iter().map(|(id, _)| id).collect(), RejectReason::TooMany);
+    }
+
     pub(super) fn queue_conf_change(&mut self, request: RequestId, change: ConfChange) {
         if change.node_id == 0 {
             self.reject(vec![request], RejectReason::Invalid);
@@ -50,6 +58,21 @@ impl Driver {
             .map(|(id, data)| (id, translate::normal_entry(data)))
             .unzip();
         self.propose(requests, entries);
+    }
+
+    /// Proposes what was asked for by this member as the leader of the present term; at this point
+    /// no other input of the drain can change the role any more.
+    pub(super) fn flush_leader_proposals(&mut self) {
+        let term = self.leads().then_some(Term(self.node.raft.term));
+        let (ours, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.leader_proposals)
+            .into_iter()
+            .partition(|(made_in, ..)| Some(*made_in) == term);
+        self.reject(late.into_iter().map(|(_, id, _)| id).collect(), RejectReason::NotLeading);
+        if !ours.is_empty() {
+            let entries = |(_, id, data)| (id, translate::normal_entry(data));
+            let (requests, entries) = ours.into_iter().map(entries).unzip();
+            self.propose(requests, entries);
+        }
     }
 
     /// Proposes the next configuration change, unless this member leads and raft-rs would silently

@@ -42,6 +42,7 @@ pub(super) fn start(options: &Options, recovered: Recovered) -> Result<Driver, S
         reads: ReadRounds::new(options.id, options.seed),
         reads_term: 0,
         proposals: Vec::new(),
+        leader_proposals: Vec::new(),
         conf_changes: VecDeque::new(),
         writes: ready::Writes::new(hard_state.term, hard_state.vote),
         apply: ready::ApplyQueue::new(recovered.snapshot.index),

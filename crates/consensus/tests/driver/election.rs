@@ -234,3 +234,36 @@ fn votes_are_not_counted_before_the_own_log_is_durable() {
     }
     assert_eq!(net.peer(1).role, Role::Leader);
 }
+
+#[test]
+fn what_only_a_leader_may_propose_is_never_forwarded() {
+    let mut net = Net::founded(&[1, 2, 3], 3);
+    net.elect(1);
+    net.settle();
+    let term = net.peer(1).driver.status().term;
+    let ask = |request: u64, text: &'static [u8]| Input::ProposeAsLeader {
+        term,
+        requests: vec![(RequestId(request), Bytes::from_static(text))],
+    };
+    net.step(1, ask(1, b"put a"));
+    net.settle();
+    net.assert_all_applied(&["put a"]);
+
+    // A follower of another leader, and a leader again, but in a later term.
+    net.step(1, Input::TransferLeader(NodeId(2)));
+    net.settle();
+    for request in [2, 3] {
+        let driver = &mut net.peer(1).driver;
+        driver.step(ask(request, b"put late"));
+        let effects = driver.drain();
+        let refused = Effect::Rejected {
+            requests: vec![RequestId(request)],
+            reason: RejectReason::NotLeading,
+        };
+        assert_eq!(effects, [refused]);
+        net.step(2, Input::TransferLeader(NodeId(1)));
+        net.settle();
+    }
+    net.settle();
+    net.assert_all_applied(&["put a"]);
+}

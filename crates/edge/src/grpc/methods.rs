@@ -47,6 +47,11 @@ pub(crate) static METHODS: &[Method] = &[
     method(KV, "Txn", Shape::Unary, OnLearner::Refused),
     method(KV, "Compact", Shape::Unary, OnLearner::Refused),
     method(WATCH, "Watch", Shape::BidiStream, OnLearner::Refused),
+    method(LEASE, "LeaseGrant", Shape::Unary, OnLearner::Refused),
+    method(LEASE, "LeaseRevoke", Shape::Unary, OnLearner::Refused),
+    method(LEASE, "LeaseKeepAlive", Shape::BidiStream, OnLearner::Refused),
+    method(LEASE, "LeaseTimeToLive", Shape::Unary, OnLearner::Refused),
+    method(LEASE, "LeaseLeases", Shape::Unary, OnLearner::Refused),
     method(CLUSTER, "MemberAdd", Shape::Unary, OnLearner::Refused),
     method(CLUSTER, "MemberRemove", Shape::Unary, OnLearner::Refused),
     method(CLUSTER, "MemberUpdate", Shape::Unary, OnLearner::Refused),
@@ -60,6 +65,7 @@ pub(crate) static METHODS: &[Method] = &[
 
 pub(crate) const KV: &str = "etcdserverpb.KV";
 pub(crate) const WATCH: &str = "etcdserverpb.Watch";
+pub(crate) const LEASE: &str = "etcdserverpb.Lease";
 pub(crate) const CLUSTER: &str = "etcdserverpb.Cluster";
 pub(crate) const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";

@@ -11,6 +11,7 @@ mod frames;
 mod gate;
 mod health;
 mod kv;
+mod lease;
 mod maintenance;
 mod methods;
 mod outgoing;
@@ -30,6 +31,7 @@ use hyper::body::Incoming;
 use node::Handle;
 use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
+use proto::etcdserverpb::lease_server::LeaseServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use proto::etcdserverpb::watch_server::WatchServer;
 use tokio::time::{Instant, timeout_at};
@@ -41,6 +43,7 @@ use types::{grpc_text, limits};
 use cluster::ClusterService;
 use frames::{Check, Frames};
 use kv::KvService;
+use lease::LeaseService;
 use maintenance::MaintenanceService;
 use methods::{Found, METHODS, Shape};
 use outgoing::Account;
@@ -74,6 +77,7 @@ pub struct GrpcOptions {
 pub struct Grpc {
     handle: Handle,
     kv: KvServer<KvService>,
+    lease: LeaseServer<LeaseService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
     watch: WatchServer<WatchService>,
@@ -88,12 +92,14 @@ impl Grpc {
     pub fn new(handle: &Handle, options: &GrpcOptions) -> Self {
         let limit = options.max_request_bytes.saturating_add(limits::GRPC_OVERHEAD_BYTES);
         let kv = KvService::new(handle.clone(), options);
+        let lease = LeaseService::new(handle.clone());
         let cluster = ClusterService::new(handle.clone());
         let maintenance = MaintenanceService::new(handle.clone(), options.clone());
         let watch = WatchService::new(handle.clone(), options);
         Self {
             handle: handle.clone(),
             kv: KvServer::new(kv).max_decoding_message_size(usize::MAX),
+            lease: LeaseServer::new(lease).max_decoding_message_size(usize::MAX),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(usize::MAX),
             watch: WatchServer::new(watch).max_decoding_message_size(usize::MAX),
@@ -170,6 +176,7 @@ impl Grpc {
     ) -> Response<Body> {
         let reply = match (method.service, method.name) {
             (methods::KV, _) => self.kv.clone().oneshot(request).await,
+            (methods::LEASE, _) => self.lease.clone().oneshot(request).await,
             (methods::CLUSTER, _) => self.cluster.clone().oneshot(request).await,
             (methods::MAINTENANCE, _) => self.maintenance.clone().oneshot(request).await,
             (methods::WATCH, _) => self.watch.clone().oneshot(request).await,
