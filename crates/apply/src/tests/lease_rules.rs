@@ -9,7 +9,7 @@ use proto::membershippb::ClusterVersionSetRequest;
 use types::{Bucket, EtcdError, LeaseId};
 
 use super::harness::{Peer, put, settings, v3_reply, with_header};
-use crate::{Response, SnapshotBase};
+use crate::{Local, Response, SnapshotBase};
 
 fn grant(id: i64, ttl: i64) -> InternalRaftRequest {
     let lease_grant = LeaseGrantRequest { id, ttl };
@@ -92,6 +92,23 @@ fn revoke_deletes_the_keys_in_order_under_one_revision() {
     assert_eq!(v3_reply(peer.request(&revoke(9))).err(), Some(EtcdError::LeaseNotFound));
     assert_eq!(v3_reply(peer.request(&revoke(0))).err(), Some(EtcdError::LeaseNotFound));
     assert_eq!(v3_reply(peer.request(&put_with("a", 9))).err(), Some(EtcdError::LeaseNotFound));
+}
+
+/// What the leader keeps deadlines by.
+#[test]
+fn grants_and_revokes_are_told_to_the_member_when_they_took_effect() {
+    let mut peer = Peer::new();
+    let granted = Local::LeaseGranted { id: LeaseId(9), ttl_seconds: 2 };
+    let revoked = Local::LeaseRevoked(LeaseId(9));
+    for (request, expected) in [
+        (grant(9, 1), vec![granted]),
+        (grant(9, 60), vec![]),
+        (revoke(8), vec![]),
+        (revoke(9), vec![revoked]),
+        (revoke(9), vec![]),
+    ] {
+        assert_eq!(peer.request(&request).local, expected, "{request:?}");
+    }
 }
 
 #[test]
