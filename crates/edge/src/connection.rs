@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::authority::AuthorityMender;
 use crate::router::Router;
+use crate::target;
 
 /// What opens an HTTP/2 connection without TLS.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -63,7 +64,7 @@ pub async fn serve_connection<S>(
         () = told_to_stop(&mut stop) => return,
     };
     let Ok(Ok(first)) = first else { return };
-    let stream = Replayed::new(first, stream);
+    let stream = Replayed::new(target::mend(first), stream);
     let service = service_fn(move |request| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.answer(request).await) }

@@ -13,6 +13,7 @@ pub mod v2http;
 mod authority;
 mod connection;
 mod router;
+mod target;
 
 pub use connection::{Limits, serve_connection};
 pub use router::Router;

@@ -89,6 +89,9 @@ impl Router {
             return reply.map(ReplyBody::Grpc);
         }
         let (parts, body) = request.into_parts();
+        if let Some(refusal) = http::refusal(&parts) {
+            return refusal.map(|body| ReplyBody::Whole(Full::new(body)));
+        }
         let path = parts.uri.path();
         if path == "/v2" || path.starts_with("/v2/") {
             let reply = v2http::respond(&self.handle, &self.context, parts, body).await;

@@ -19,7 +19,7 @@ pub(crate) mod reply;
 use std::sync::Arc;
 
 use ::http::request::Parts;
-use ::http::{Method, Response, StatusCode};
+use ::http::{Method, Response, StatusCode, Version, header};
 use bytes::Bytes;
 use node::Handle;
 
@@ -63,6 +63,18 @@ pub async fn respond(handle: &Handle, context: &HttpContext, parts: Parts) -> Re
         Preflight::Route(path) => answer(handle, context, &parts, &path).await,
     };
     reply::finish(&parts.method, reply)
+}
+
+/// What Go's HTTP server refuses before any handler sees it; the connection ends with it.
+pub(crate) fn refusal(parts: &Parts) -> Option<Reply> {
+    let expect = parts.headers.get(header::EXPECT).map(|value| value.as_bytes());
+    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
+        Some(reply::missing_host())
+    } else if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        Some(reply::closing(reply::empty(StatusCode::EXPECTATION_FAILED)))
+    } else {
+        None
+    }
 }
 
 /// What a request comes to before any route is looked at.

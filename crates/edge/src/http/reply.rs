@@ -2,6 +2,7 @@
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use bytes::Bytes;
+use hyper::ext::ReasonPhrase;
 
 /// A whole reply.
 pub(crate) type Reply = Response<Bytes>;
@@ -78,6 +79,20 @@ pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Reply {
 /// CORS headers.
 pub(crate) fn bad_request() -> Reply {
     text(StatusCode::BAD_REQUEST, "400 Bad Request")
+}
+
+/// What Go's server says to an HTTP/1.1 request without a host, in the status line too.
+pub(crate) fn missing_host() -> Reply {
+    let mut reply = text(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
+    let reason = ReasonPhrase::from_static(b"Bad Request: missing required Host header");
+    reply.extensions_mut().insert(reason);
+    closing(reply)
+}
+
+/// A reply after which the connection is closed.
+pub(crate) fn closing(mut reply: Reply) -> Reply {
+    set(reply.headers_mut(), header::CONNECTION, "close");
+    reply
 }
 
 /// A redirect to the clean form of a path; only GET gets a body.

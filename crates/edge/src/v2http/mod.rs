@@ -38,7 +38,6 @@ const RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 pub type V2Body = Either<Full<Bytes>, WatchBody>;
 
 /// A reply, whole or not.
-#[expect(clippy::large_enum_variant, reason = "it lives for one call")]
 enum Answer {
     Whole(Reply),
     Watch(Response<WatchBody>),

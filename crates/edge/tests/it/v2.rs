@@ -121,6 +121,55 @@ async fn a_client_that_never_reads_costs_only_itself() {
     eventually(&member, 1).await;
 }
 
+/// Sends a whole request and reads until the connection ends.
+async fn exchange(member: &Member, request: &str) -> String {
+    let mut stream = member.connect();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut reply)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_by_halves_holds_up_nobody() {
+    let member = Setup::new().start().await;
+    let mut halves = member.connect();
+    let head = "PUT /v2/keys/h HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: 7\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\nval";
+    halves.write_all(head.as_bytes()).await.unwrap();
+    put(&member, "other", "v").await;
+    halves.write_all(b"ue=1").await.unwrap();
+    let mut reply = String::new();
+    halves.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_as_go_takes_them() {
+    let member = Setup::new().start().await;
+    let close = "Connection: close\r\n\r\n";
+    let missing = "HTTP/1.1 400 Bad Request: missing required Host header\r\n";
+    let odd = "\"key\":\"/\\\"\\u003c`|\",\"value\":\"{\\\"a\\\":1}\"";
+    let cases = [
+        (format!("GET /v2/keys HTTP/1.1\r\n{close}"), missing, "400 Bad Request: missing required"),
+        (format!("GET /v2/keys HTTP/1.0\r\n{close}"), "HTTP/1.0 200 OK\r\n", "\"action\""),
+        (
+            format!("GET /v2/keys HTTP/1.1\r\nHost: m\r\nExpect: much\r\n{close}"),
+            "HTTP/1.1 417 Expectation Failed\r\n",
+            "\r\n\r\n",
+        ),
+        (
+            format!("PUT /v2/keys/\"<`|?value={{\"a\":1}} HTTP/1.1\r\nHost: m\r\n{close}"),
+            "HTTP/1.1 201 Created\r\n",
+            odd,
+        ),
+    ];
+    for (request, status, part) in cases {
+        let reply = exchange(&member, &request).await;
+        assert!(reply.starts_with(status) && reply.contains(part), "{request:?}: {reply}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_over_http2() {
     let member = Setup::new().start().await;

@@ -94,3 +94,35 @@ fn sync_answers_without_naming_anything() {
     assert!(applied.events.is_empty() && applied.changes.is_empty());
     assert_eq!(applied.result.unwrap().index, 0);
 }
+
+#[test]
+fn a_storm_goes_in_portions_and_each_node_once() {
+    const NODES: i64 = 20_000;
+    const MAX: usize = 64;
+    let mut store = Store::new();
+    for number in 0..NODES {
+        // Out of order, and every fourth at the time of another one.
+        let key = format!("/1/storm/{}", number * 7919 % NODES);
+        store.set(&key, false, "v", until(number / 4 * 4)).result.unwrap();
+    }
+    assert_eq!(store.sync_time(BASE - 1, MAX), Some(BASE - 1), "nothing is due");
+    let now = BASE + NODES;
+    let mut keys = BTreeSet::new();
+    let (mut portions, mut last) = (0, 0);
+    while let Some(time) = store.sync_time(now, MAX) {
+        let applied = store.expire(time);
+        assert!((1..MAX + 4).contains(&applied.events.len()), "{}", applied.events.len());
+        for event in applied.events {
+            let expiration = event.prev_node.and_then(|node| node.expiration).unwrap();
+            assert!(expiration >= last && expiration <= time, "{expiration} after {last}");
+            last = expiration;
+            assert!(keys.insert(event.node.key), "it expired twice");
+        }
+        portions += 1;
+    }
+    assert_eq!(keys.len(), usize::try_from(NODES).unwrap());
+    assert!((300..330).contains(&portions), "{portions}");
+    assert!(!store.has_deadlines());
+    assert_eq!(store.sync_time(now, MAX), None);
+    store.check_invariants();
+}
