@@ -87,17 +87,20 @@ pub(crate) enum Preflight {
 
 /// Settles what Go's server and etcd's outer handler settle: OPTIONS, malformed and unclean paths.
 pub(crate) fn preflight(parts: &Parts) -> Preflight {
-    if parts.method == Method::OPTIONS {
-        return Preflight::Done(reply::finish(&parts.method, reply::empty(StatusCode::OK)));
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        // About the server as a whole: Go's own answer, not etcd's.
+        return Preflight::Done(reply::empty(StatusCode::OK));
     }
     let Some(path) = path::decode(parts.uri.path()) else {
         return Preflight::Done(reply::bad_request());
     };
-    let clean = path::clean(&path);
-    if clean == path {
+    if parts.method == Method::OPTIONS {
+        return Preflight::Done(reply::finish(&parts.method, reply::empty(StatusCode::OK)));
+    }
+    if path::clean(&path) == path {
         return Preflight::Route(path);
     }
-    let location = path::location(&clean, parts.uri.query());
+    let location = path::location(parts.uri.path(), parts.uri.query());
     let moved = reply::moved(&parts.method, &location);
     Preflight::Done(reply::finish(&parts.method, moved))
 }

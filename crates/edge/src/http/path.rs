@@ -21,10 +21,10 @@ pub(crate) fn clean(path: &str) -> String {
     clean
 }
 
-/// The redirect target of a clean path with the query of the request.
-pub(crate) fn location(clean: &str, query: Option<&str>) -> String {
-    let mut out = String::with_capacity(clean.len());
-    for &byte in clean.as_bytes() {
+/// The redirect target of a raw path that can be decoded: clean, with the query of the request.
+pub(crate) fn location(raw: &str, query: Option<&str>) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for byte in clean_bytes(raw) {
         if is_path_byte(byte) {
             out.push(char::from(byte));
         } else {
@@ -42,6 +42,14 @@ pub(crate) fn location(clean: &str, query: Option<&str>) -> String {
         }
     }
     out
+}
+
+/// The decoded, clean path byte for byte: unlike a key, a redirect keeps what is no UTF-8.
+fn clean_bytes(raw: &str) -> Vec<u8> {
+    let bytes = unescape(raw.as_bytes(), Plus::Literal).unwrap_or_default();
+    // One sign per byte for the while; what is looked at are slashes and dots.
+    let carrier: String = bytes.into_iter().map(char::from).collect();
+    clean(&carrier).chars().filter_map(|sign| u8::try_from(u32::from(sign)).ok()).collect()
 }
 
 /// What a plus sign stands for: itself in a path, a space in a form.
@@ -125,6 +133,18 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(clean(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn redirects_keep_every_byte() {
+        let cases = [
+            ("/v2/keys//a%20b%3f", None, "/v2/keys/a%20b%3F"),
+            ("/v2/keys/%ff%fe/./x", Some("quorum=%20true"), "/v2/keys/%FF%FE/x?quorum=%20true"),
+            ("/v2/keys/%c3%a9//", Some(""), "/v2/keys/%C3%A9/"),
+        ];
+        for (raw, query, expected) in cases {
+            assert_eq!(location(raw, query), expected);
         }
     }
 

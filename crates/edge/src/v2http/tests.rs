@@ -157,6 +157,20 @@ async fn what_comes_later_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn options_is_answered_for_every_path_that_is_one() {
+    let member = FakeMember::default();
+    for (target, status, has_cors) in
+        [("/v2/keys//a", 200, true), ("/v2/keys/%zz", 400, false), ("*", 200, false)]
+    {
+        let (parts, _) = request("OPTIONS", target, "").into_parts();
+        let reply = respond_as(&member, &parts).await;
+        assert_eq!(reply.status(), status, "{target}");
+        let header = "access-control-allow-origin";
+        assert_eq!(reply.headers().contains_key(header), has_cors, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn reads_never_reach_the_log() {
     let member = FakeMember::default();
     for target in ["/v2/keys", "/v2/keys?quorum=true", "/v2/keys?quorum=true&wait=true"] {
