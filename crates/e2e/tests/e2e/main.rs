@@ -6,6 +6,7 @@
 
 mod checklist_v2;
 mod checklist_v3;
+mod leases;
 mod quickstart;
 mod trouble;
 mod v2;

@@ -6,6 +6,7 @@
 //! Source:     peer-protocol.md 18.
 
 mod leaders;
+mod leases;
 mod members;
 mod versions;
 
