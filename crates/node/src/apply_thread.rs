@@ -214,6 +214,7 @@ impl ApplyThread {
                 let applied = apply_one(published, entry, &view)?;
                 self.watch_time(entry, started.elapsed());
                 self.shared.leasing.applied(&self.shared.raft, &applied.local);
+                self.shared.counters.leases(&applied.local);
                 self.shared.counters.applied(applied.reply.as_ref());
                 done.push(applied);
             }

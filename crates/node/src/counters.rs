@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use apply::{Reply, Response};
+use apply::{Local, Reply, Response};
 use mvcc::{OpReply, TxnReply};
 
 /// Everything that is counted.
@@ -37,6 +37,16 @@ pub struct Counters {
     pub compaction_last: Count,
     /// `etcd_debugging_mvcc_db_compaction_total_duration_milliseconds`.
     pub compactions: Times<CompactionBounds>,
+    /// `etcd_debugging_lease_granted_total`.
+    pub leases_granted: Count,
+    /// `etcd_debugging_lease_revoked_total`.
+    pub leases_revoked: Count,
+    /// `etcd_debugging_lease_renewed_total`: by this member as the leader.
+    pub leases_renewed: Count,
+    /// `etcd_debugging_server_lease_expired_total`: revoked by this member as the leader.
+    pub leases_expired: Count,
+    /// `etcd_debugging_lease_ttl_total`, the times to live that were granted.
+    pub lease_ttls: Times<TtlBounds>,
     /// `etcd_disk_wal_fsync_duration_seconds`.
     pub wal_syncs: Times<DiskBounds>,
     /// `etcd_disk_backend_commit_duration_seconds`.
@@ -89,8 +99,17 @@ impl Bounds for CompactionBounds {
     const COUNT: usize = 14;
 }
 
+/// 1 s to 97 days.
+#[derive(Debug, Default)]
+pub struct TtlBounds;
+
+impl Bounds for TtlBounds {
+    const FIRST: Duration = Duration::from_secs(1);
+    const COUNT: usize = 24;
+}
+
 /// Bounds that any histogram here may have.
-const BOUNDS_MAX: usize = 14;
+const BOUNDS_MAX: usize = 24;
 
 /// A histogram of times.
 #[derive(Debug, Default)]
@@ -171,6 +190,21 @@ impl Counters {
             Some(Reply::V3(Ok(Response::Range(_)))) => self.ranges.add(1),
             Some(Reply::V3(Ok(Response::Txn(txn)))) => self.txn(txn),
             _ => {}
+        }
+    }
+
+    /// Counts what an entry did to leases.
+    pub(crate) fn leases(&self, locals: &[Local]) {
+        for local in locals {
+            match local {
+                Local::LeaseGranted { ttl_seconds, .. } => {
+                    self.leases_granted.add(1);
+                    let seconds = u64::try_from(*ttl_seconds).unwrap_or(0);
+                    self.lease_ttls.observe(Duration::from_secs(seconds));
+                }
+                Local::LeaseRevoked(_) => self.leases_revoked.add(1),
+                _ => {}
+            }
         }
     }
 

@@ -50,7 +50,10 @@ async fn revoke(handle: Handle, term: Term, id: LeaseId) -> LeaseId {
         })
         .await;
     match outcome {
-        Ok(()) => tracing::debug!(lease = %id, "revoked expired lease"),
+        Ok(()) => {
+            handle.inner().shared.counters.leases_expired.add(1);
+            tracing::debug!(lease = %id, "revoked expired lease");
+        }
         // A client was faster, or another member has taken over.
         Err(EtcdError::LeaseNotFound | EtcdError::NotLeader | EtcdError::Stopped) => {}
         Err(error) => tracing::warn!(lease = %id, %error, "failed to revoke expired lease"),

@@ -142,7 +142,10 @@ impl Handle {
         let mut is_applied = false;
         loop {
             match shared.leasing.renew(&shared.raft, id) {
-                Attempt::Renewed(ttl_seconds) => return Ok(Some(ttl_seconds)),
+                Attempt::Renewed(ttl_seconds) => {
+                    shared.counters.leases_renewed.add(1);
+                    return Ok(Some(ttl_seconds));
+                }
                 Attempt::NotLeading => return Ok(None),
                 Attempt::Unknown if is_applied => return Err(EtcdError::LeaseNotFound),
                 // Its grant may be on the way.

@@ -84,9 +84,11 @@ fn a_restart_of_all_members_begins_anew() {
     let down = Instant::now();
     eventually("its time to pass", 2 * TTL, || (down.elapsed() > TTL).then_some(()));
     let restarted = Instant::now();
-    for member in cluster.members_mut() {
-        member.restart();
-    }
+    std::thread::scope(|scope| {
+        for member in cluster.members_mut() {
+            scope.spawn(|| member.restart());
+        }
+    });
     let holder = holder(&cluster);
     assert_eq!(holder.count("a"), Ok(1));
     let told = eventually("an answer of the new leader", AGREEMENT_PATIENCE, || {

@@ -10,7 +10,8 @@ const TTL: i64 = 120;
 
 /// Renewals that a member's own lessor has done.
 fn renewed(mixed: &Mixed, number: usize) -> u64 {
-    let metrics = e2e::http::get(mixed.cluster.member(number).client(), "/metrics").expect("metrics");
+    let metrics =
+        e2e::http::get(mixed.cluster.member(number).client(), "/metrics").expect("metrics");
     let name = "etcd_debugging_lease_renewed_total ";
     let line = metrics.body.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|value| value.parse().ok()).expect("the counter of renewals")

@@ -9,7 +9,7 @@ use crate::http::process::as_f64;
 /// Name, help, which one.
 type Row = (&'static str, &'static str, fn(&Counters) -> &Count);
 
-const COUNTERS: [Row; 10] = [
+const COUNTERS: [Row; 14] = [
     ("etcd_server_leader_changes_seen_total", "Leaders seen.", |c| &c.leader_changes),
     ("etcd_server_proposals_failed_total", "Proposals that failed.", |c| &c.proposals_failed),
     ("etcd_server_read_indexes_failed_total", "Read indexes that failed.", |c| {
@@ -26,6 +26,16 @@ const COUNTERS: [Row; 10] = [
     ("etcd_debugging_mvcc_db_compaction_keys_total", "Rows deleted by compactions.", |c| {
         &c.compacted_rows
     }),
+    ("etcd_debugging_lease_granted_total", "Leases granted.", |c| &c.leases_granted),
+    ("etcd_debugging_lease_revoked_total", "Leases revoked.", |c| &c.leases_revoked),
+    ("etcd_debugging_lease_renewed_total", "Renewals by this member as the leader.", |c| {
+        &c.leases_renewed
+    }),
+    (
+        "etcd_debugging_server_lease_expired_total",
+        "Expired leases that this member revoked.",
+        |c| &c.leases_expired,
+    ),
 ];
 
 const GAUGES: [Row; 2] = [
@@ -48,6 +58,8 @@ pub(super) fn add_counted(families: &mut Families, counters: &Counters) {
     families.histogram(name, "Syncs of the log.", &[], &seconds(&counters.wal_syncs));
     let name = "etcd_disk_backend_commit_duration_seconds";
     families.histogram(name, "Commits of the database.", &[], &seconds(&counters.commits));
+    let name = "etcd_debugging_lease_ttl_total";
+    families.histogram(name, "Granted times to live.", &[], &seconds(&counters.lease_ttls));
     let name = "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds";
     let millis = scaled(&counters.compactions, 1e3);
     families.histogram(name, "Compactions from first to last batch.", &[], &millis);

@@ -55,11 +55,15 @@ fn figures() -> Figures {
 
 const EXPECTED: &str = "\
 etcd_cluster_version{cluster_version=\"3.4\"} 1
+etcd_debugging_lease_granted_total 0
+etcd_debugging_lease_renewed_total 0
+etcd_debugging_lease_revoked_total 0
 etcd_debugging_mvcc_compact_revision -1
 etcd_debugging_mvcc_current_revision 5
 etcd_debugging_mvcc_db_compaction_keys_total 0
 etcd_debugging_mvcc_db_compaction_last 0
 etcd_debugging_mvcc_keys_total 6
+etcd_debugging_server_lease_expired_total 0
 etcd_debugging_store_watchers 7
 etcd_mvcc_db_total_size_in_bytes 40960
 etcd_mvcc_db_total_size_in_use_in_bytes 4096
@@ -123,6 +127,7 @@ fn a_scrape_shows_every_figure_once_by_name() {
             line.contains(&format!("le=\"{bound}\""))
         });
         let is_empty_histogram = line.starts_with("etcd_disk_")
+            || line.starts_with("etcd_debugging_lease_ttl_total")
             || line.starts_with("etcd_debugging_mvcc_db_compaction_t");
         !line.starts_with('#') && !is_middle_bucket && !is_empty_histogram
     };
