@@ -41,12 +41,12 @@ macro_rules! with_each_program {
 
 with_each_program!(
     item_032_serializable_ranges_work_without_a_quorum,
-    item_067_serializable_read_only_txns_work_without_a_quorum;
+    item_067_serializable_read_only_txns_work_without_a_quorum,
+    item_108_leases_start_over_under_a_new_leader,
+    item_109_leases_work_through_a_follower;
     awaited:
     item_033_linearizable_ranges_need_a_quorum,
     item_096_watches_that_need_a_leader_end_without_one,
-    item_108_leases_start_over_under_a_new_leader,
-    item_109_leases_work_through_a_follower,
     item_148_a_learner_serves_serializable_reads_only,
 );
 

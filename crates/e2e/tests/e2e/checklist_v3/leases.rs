@@ -12,9 +12,7 @@ use super::case::{Case, PATIENCE, refused};
 use super::requests::{NO_LEASE, put};
 
 super::items! {
-    both {}
-    ours {}
-    awaited {
+    both {
         shared: item_098_a_short_ttl_is_raised,
             item_099_ttl_has_a_maximum,
             item_100_ids_are_granted_once,
@@ -27,6 +25,7 @@ super::items! {
             item_107_a_lease_that_is_not_renewed_ends,
             item_110_leases_and_keys_survive_a_restart;
     }
+    ours {}
 }
 
 fn item_098_a_short_ttl_is_raised(case: &mut Case) {
