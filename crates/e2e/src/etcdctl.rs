@@ -80,6 +80,12 @@ impl Etcdctl {
     #[track_caller]
     #[must_use]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
+        run(self.command(arguments), input, TIMEOUT)
+    }
+
+    /// The command line, for a caller that runs it beside other things.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program.path());
         let api = match self.api {
             Api::V2 => "2",
@@ -90,7 +96,18 @@ impl Etcdctl {
             command.arg(format!("--endpoints={}", self.endpoints.join(",")));
         }
         command.args(arguments);
-        run(command, input, TIMEOUT)
+        clear_environment(&mut command);
+        command
+    }
+}
+
+/// Takes etcd's variables of our own environment from a command, apart from what it sets itself.
+fn clear_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("ETCD") && !command.get_envs().any(|(set, _)| set == name.as_str()) {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -101,12 +118,7 @@ impl Etcdctl {
 #[track_caller]
 #[must_use]
 pub fn run(mut command: Command, input: &str, patience: Duration) -> Finished {
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("ETCD") && !command.get_envs().any(|(set, _)| set == name.as_str()) {
-            command.env_remove(name);
-        }
-    }
+    clear_environment(&mut command);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

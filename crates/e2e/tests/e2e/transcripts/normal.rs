@@ -17,23 +17,59 @@ const NUMBERS: &[&str] = &[
     "\"modifiedIndex\":",
     "\"createdIndex\":",
     "\"attempt\":",
+    "\"ttl\":",
+    "\"TTL\" : ",
+    "TTL: ",
+    "remaining(",
     "Created-Index: ",
     "Modified-Index: ",
     "Index: ",
     "[",
 ];
 /// Text before a quoted text that may differ.
-const TEXTS: &[&str] = &["\"ts\":", "\"target\":", "\"version\":", "\"took\":", "\"Version\" : "];
+const TEXTS: &[&str] =
+    &["\"ts\":", "\"target\":", "\"version\":", "\"took\":", "\"Version\" : ", "\"expiration\":"];
 
-/// Replaces what may differ by a mark.
-pub(super) fn normalise(words: &[String], finished: Finished, added: &[String]) -> Finished {
-    let Finished { exit, stdout, stderr } = finished;
-    let clean = |text: String| {
-        let mut text = after(text, NUMBERS, |letter| letter.is_ascii_digit());
-        for added in added {
+/// Digits of an in-order key, which is an index.
+const IN_ORDER_DIGITS: usize = 20;
+
+/// IDs that the cluster picked, which later commands name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Picked {
+    /// IDs of members, in hexadecimal.
+    pub(super) members: Vec<String>,
+    /// IDs of leases, in hexadecimal.
+    pub(super) leases: Vec<String>,
+}
+
+impl Picked {
+    /// Takes note of `lease 7587 granted with ...`.
+    pub(super) fn learn_lease(&mut self, output: &str) {
+        let granted = output.strip_prefix("lease ").and_then(|rest| rest.split_once(" granted"));
+        let is_new = |id: &&str| !self.leases.iter().any(|known| known == id);
+        self.leases.extend(granted.map(|(id, _)| id).filter(is_new).map(str::to_owned));
+    }
+
+    fn hide(&self, mut text: String) -> String {
+        for added in &self.members {
             // Texts pad IDs to 16 digits.
             text = text.replace(&format!("{added:>16}"), "<added>").replace(added, "<added>");
         }
+        for (number, lease) in self.leases.iter().enumerate() {
+            let decimal = i64::from_str_radix(lease, 16).unwrap_or(0).to_string();
+            let mark = format!("<lease {number}>");
+            text = text.replace(lease, &mark).replace(&decimal, &mark);
+        }
+        text
+    }
+}
+
+/// Replaces what may differ by a mark.
+pub(super) fn normalise(words: &[String], finished: Finished, picked: &Picked) -> Finished {
+    let Finished { exit, stdout, stderr } = finished;
+    let clean = |text: String| {
+        let mut text = after(text, NUMBERS, |letter| letter.is_ascii_digit());
+        text = in_order(&picked.hide(text));
         text = quoted_after(text, TEXTS);
         text = after(text, &["took = ", "\"Took\" : "], |letter| !letter.is_whitespace());
         text = after(text, &["isLeader="], char::is_alphabetic);
@@ -68,6 +104,9 @@ fn by_command(words: &str, text: String) -> String {
     if words.contains("table endpoint health") {
         return columns(&text, &[2]);
     }
+    if words.contains("timetolive") {
+        return sorted_keys(&text);
+    }
     let is_unordered = words.contains("endpoint health")
         || words.contains("member list")
         || words.starts_with("ls") && !words.contains("--sort");
@@ -93,6 +132,15 @@ fn after(text: String, keys: &[&str], belongs: impl Fn(char) -> bool) -> String 
         }
         clean
     })
+}
+
+/// Marks names of in-order keys.
+fn in_order(text: &str) -> String {
+    let parts = text.split('/').map(|part| {
+        let digits = part.chars().take_while(char::is_ascii_digit).count();
+        if digits == IN_ORDER_DIGITS { format!("#{}", &part[digits..]) } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn quoted_after(text: String, keys: &[&str]) -> String {
@@ -126,6 +174,18 @@ fn sorted_lines(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
+}
+
+/// Keys attached to a lease come in any order.
+fn sorted_keys(text: &str) -> String {
+    match text.split_once("attached keys([") {
+        Some((before, keys)) => {
+            let mut keys: Vec<&str> = keys.trim_end().trim_end_matches("])").split(' ').collect();
+            keys.sort_unstable();
+            format!("{before}attached keys([{}])", keys.join(" "))
+        }
+        None => text.to_owned(),
+    }
 }
 
 /// The order of members depends on their IDs, and one of them is new.
