@@ -3,7 +3,8 @@
 //! Each server is a cluster of one member and gets the same operations in the same order. What may
 //! differ is in `tests/differential/accepted.toml`, field by field, with a reason; a row that no run
 //! uses fails the test. `ETCH_DIFFERENTIAL_SEED` and `ETCH_DIFFERENTIAL_OPERATIONS` choose other runs:
-//! one to be replayed, or a long one; `ETCH_DIFFERENTIAL_AGAINST=3.5.1` leaves out other servers.
+//! one to be replayed, or a long one; `ETCH_DIFFERENTIAL_AGAINST=3.5.1` leaves out other servers;
+//! `ETCH_DIFFERENTIAL_TRACE=1` prints all replies.
 //!
 //! Owns:       the servers and the operations.
 //! Never:      comparison of IDs, raft terms and indexes, or of times closer than a second.
@@ -84,8 +85,10 @@ fn plans(api: &'static str) -> (Vec<Plan>, bool) {
     let seed = number("SEED");
     let operations = number("OPERATIONS").and_then(|number| u32::try_from(number).ok());
     let seeds = seed.map_or(SEEDS.to_vec(), |seed| vec![seed]);
-    let plan = |seed| Plan { api, seed, operations: operations.unwrap_or(OPERATIONS) };
-    (seeds.into_iter().map(plan).collect(), seed.is_none() && operations.is_none())
+    let (operations, is_shorter) = (operations.unwrap_or(OPERATIONS), operations.is_some());
+    let is_traced = number("TRACE").is_some();
+    let plan = |seed| Plan { api, seed, operations, is_traced };
+    (seeds.into_iter().map(plan).collect(), seed.is_none() && !is_shorter)
 }
 
 fn name(program: Program) -> &'static str {

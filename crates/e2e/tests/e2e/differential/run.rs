@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) api: &'static str,
     pub(super) seed: u64,
     pub(super) operations: u32,
+    /// Whether every reply is printed.
+    pub(super) is_traced: bool,
 }
 
 /// Runs a plan; the last side is ours. Returns the reports of differences nobody allowed.
@@ -50,6 +52,12 @@ pub(super) fn run<S: Side, G: Generator<Operation = S::Operation>>(
     for number in 1..=plan.operations {
         let operation = generator.next();
         let replies = all(sides, &operation);
+        if plan.is_traced {
+            eprintln!("operation {number}: {operation}");
+            for ((server, _), reply) in sides.iter().zip(&replies) {
+                eprintln!("    {server}:\n{reply}");
+            }
+        }
         generator.learn(&operation, &replies[0]);
         let (ours, theirs) = replies.split_last().expect("at least one side");
         for ((server, _), go) in sides.iter().zip(theirs) {

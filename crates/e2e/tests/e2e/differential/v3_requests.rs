@@ -66,8 +66,6 @@ const TOO_LARGE_BYTES: [usize; 3] = [1_572_864, 1_600_000, 2_200_000];
 struct OpenStream {
     ids: Vec<i64>,
     is_half_closed: bool,
-    /// Whether all watchers began at the present.
-    is_surely_synced: bool,
 }
 
 /// A seeded source of operations.
@@ -221,22 +219,18 @@ impl Requests {
 
     fn watch_operation(&mut self) -> Operation {
         let stream = self.rng.random_range(0..STREAMS);
-        let open = self
-            .streams
-            .entry(stream)
-            .or_insert_with(|| OpenStream { is_surely_synced: true, ..OpenStream::default() });
+        let open = self.streams.entry(stream).or_default();
         if open.is_half_closed {
             return Operation::Close { stream };
         }
         let known = open.ids.choose(&mut self.rng).copied();
-        let is_synced = open.is_surely_synced;
         let union = match self.rng.random_range(0..20) {
             0..=11 => Some(RequestUnion::CreateRequest(self.create())),
             12 | 13 => {
                 let watch_id = known.filter(|_| !self.one_in(4)).unwrap_or(1234);
                 Some(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }))
             }
-            14..=16 if is_synced => Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
+            14..=16 => Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
             17 => None,
             18 => return Operation::HalfClose { stream },
             _ => return Operation::Close { stream },
@@ -382,9 +376,8 @@ impl Generator for Requests {
             }
             Operation::Watch { stream, request } => {
                 let open = self.streams.entry(*stream).or_default();
-                if let Some(RequestUnion::CreateRequest(create)) = &request.request_union {
+                if let Some(RequestUnion::CreateRequest(_)) = &request.request_union {
                     open.ids.push(reply.number("answer[0].watch_id"));
-                    open.is_surely_synced &= create.start_revision == 0;
                 }
             }
             Operation::HalfClose { stream } => {
