@@ -456,10 +456,7 @@ impl Handle {
         make: impl FnOnce(RequestId) -> Bytes,
     ) -> Result<Outcome, EtcdError> {
         let inner = &*self.inner;
-        let lag = inner.shared.committed().0.saturating_sub(inner.shared.applied().0);
-        if lag > limits::APPLIED_LAG_MAX {
-            return Err(EtcdError::RequestTooManyRequests);
-        }
+        check_lag(inner.shared.committed(), inner.shared.applied())?;
         let _pending = Pending::enter(&inner.pending)?;
         let id = inner.ids.next();
         let data = make(id);
@@ -558,5 +555,28 @@ impl Handle {
         } else {
             EtcdError::Timeout
         }
+    }
+}
+
+/// Refuses proposals while apply is too far behind.
+fn check_lag(committed: LogIndex, applied: LogIndex) -> Result<(), EtcdError> {
+    if committed.0.saturating_sub(applied.0) > limits::APPLIED_LAG_MAX {
+        return Err(EtcdError::RequestTooManyRequests);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposals_are_refused_only_while_apply_is_far_behind() {
+        let check = |committed, applied| check_lag(LogIndex(committed), LogIndex(applied));
+        assert_eq!(check(5_000, 0), Ok(()));
+        assert_eq!(check(5_001, 0), Err(EtcdError::RequestTooManyRequests));
+        assert_eq!(check(10_000, 5_000), Ok(()));
+        // Right after a snapshot was installed.
+        assert_eq!(check(0, 9_000), Ok(()));
     }
 }

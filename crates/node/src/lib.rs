@@ -21,6 +21,7 @@ mod leasing;
 mod node;
 mod options;
 mod peer_api;
+mod quota;
 mod readers;
 mod reads;
 mod request_id;

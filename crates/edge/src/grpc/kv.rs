@@ -84,6 +84,7 @@ impl Kv for KvService {
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let request = request.into_inner();
         mvcc::check_put(&request).map_err(status)?;
+        self.handle.check_space(apply::put_cost(&request)).await.map_err(status)?;
         let entry = InternalRaftRequest { put: Some(request), ..InternalRaftRequest::default() };
         let done = self.handle.propose(entry).await.map_err(status)?;
         match done.response {
@@ -119,6 +120,7 @@ impl Kv for KvService {
         if mvcc::is_read_only(&request) {
             return self.read_txn(&request).await.map(Response::new);
         }
+        self.handle.check_space(apply::txn_cost(&request)).await.map_err(status)?;
         let entry = InternalRaftRequest { txn: Some(request), ..InternalRaftRequest::default() };
         let done = self.handle.propose(entry).await.map_err(status)?;
         match done.response {

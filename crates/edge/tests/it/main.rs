@@ -14,3 +14,4 @@ mod calls;
 mod kv;
 #[cfg(test)]
 mod v2;
+mod limits;
