@@ -139,7 +139,18 @@ impl Reader<'_> {
         let watch_progress = self.nanos("watch-progress-notify-interval")?;
         let batch = self.value("compaction-batch-limit", parse_signed)?;
         let pause = self.nanos("compaction-sleep-interval")?;
+        let (keepalive_interval, keepalive_timeout) = serving::keepalive(
+            self.nanos("grpc-keepalive-interval")?,
+            self.nanos("grpc-keepalive-timeout")?,
+        );
+        let min_time = self.nanos("grpc-keepalive-min-time")?;
         Ok(Serving {
+            max_concurrent_streams: serving::concurrent_streams(
+                self.unsigned("max-concurrent-streams")?,
+            ),
+            keepalive_min_time: serving::keepalive_min_time(min_time),
+            keepalive_interval,
+            keepalive_timeout,
             compaction_batch_rows: serving::compaction_batch_rows(batch),
             compaction_pause: serving::compaction_pause(pause),
             extensive_metrics: self.text("metrics") == "extensive",

@@ -38,6 +38,8 @@ pub enum Kind {
     Bool,
     /// Unsigned 64-bit number, Go syntax (`0x10`, `1_000`).
     Unsigned,
+    /// Unsigned 32-bit number in decimal digits, as etcd's own type of it.
+    Unsigned32,
     /// Signed 64-bit number, Go syntax.
     Signed,
     /// Go duration.
@@ -124,6 +126,7 @@ impl Flag {
             Kind::Text => Ok(()),
             Kind::Bool => parse_bool(value).map(drop).ok_or_else(parse_error),
             Kind::Unsigned => parse_unsigned(value).map(drop).ok_or_else(parse_error),
+            Kind::Unsigned32 => check_unsigned32(value),
             Kind::Signed => parse_signed(value).map(drop).ok_or_else(parse_error),
             Kind::Duration => duration::parse_nanos(value).map(drop).ok_or_else(parse_error),
             Kind::Urls if value.is_empty() => Ok(()),
@@ -153,11 +156,21 @@ impl Flag {
     fn means_same(&self, value: &str, other: &str) -> bool {
         match self.kind {
             Kind::Bool => parse_bool(value) == parse_bool(other),
+            Kind::Unsigned32 => parse_unsigned(value) == parse_unsigned(other),
             Kind::Unsigned => parse_unsigned(value) == parse_unsigned(other),
             Kind::Signed => parse_signed(value) == parse_signed(other),
             Kind::Duration => duration::parse_nanos(value) == duration::parse_nanos(other),
             _ => value == other,
         }
+    }
+}
+
+/// What `strconv.ParseUint(value, 0, 32)` says.
+fn check_unsigned32(value: &str) -> Result<(), String> {
+    match parse_unsigned(value) {
+        Some(number) if u32::try_from(number).is_ok() => Ok(()),
+        Some(_) => Err(format!("strconv.ParseUint: parsing {value:?}: value out of range")),
+        None => Err(format!("strconv.ParseUint: parsing {value:?}: invalid syntax")),
     }
 }
 

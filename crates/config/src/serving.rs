@@ -15,6 +15,15 @@ pub struct Serving {
     pub compaction_batch_rows: usize,
     /// `--compaction-sleep-interval`.
     pub compaction_pause: Duration,
+    /// `--max-concurrent-streams`: of one connection; above 0.
+    pub max_concurrent_streams: u32,
+    /// `--grpc-keepalive-min-time`; when it is not positive, that of grpc-go.
+    pub keepalive_min_time: Duration,
+    /// `--grpc-keepalive-interval`, at least a second; when this or the time-out is not positive,
+    /// both are those of grpc-go, as in etcd.
+    pub keepalive_interval: Duration,
+    /// `--grpc-keepalive-timeout`; see above.
+    pub keepalive_timeout: Duration,
     /// `--metrics` is `extensive`; as in etcd every other word means `basic`.
     pub extensive_metrics: bool,
     /// `--warning-apply-duration`.
@@ -33,6 +42,14 @@ const COMPACTION_PAUSE_DEFAULT: Duration = Duration::from_millis(10);
 const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(600);
 /// What a shorter `--watch-progress-notify-interval` is raised to.
 const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
+
+/// `--grpc-keepalive-min-time` when it is not positive.
+const KEEPALIVE_MIN_TIME_DEFAULT: Duration = Duration::from_secs(300);
+/// `--grpc-keepalive-interval` and `--grpc-keepalive-timeout` when one of them is not positive.
+const KEEPALIVE_DEFAULT: (Duration, Duration) =
+    (Duration::from_secs(2 * 3600), Duration::from_secs(20));
+/// What a shorter `--grpc-keepalive-interval` is raised to.
+const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A Go duration in nanoseconds; `None` for zero and below, which stand for a default or for "off".
 pub(crate) fn positive(nanos: i64) -> Option<Duration> {
@@ -59,4 +76,22 @@ pub(crate) fn compaction_batch_rows(given: i64) -> usize {
 /// The pause between two batches for the one given.
 pub(crate) fn compaction_pause(nanos: i64) -> Duration {
     positive(nanos).unwrap_or(COMPACTION_PAUSE_DEFAULT)
+}
+
+/// The streams of a connection for the number given: none means no limit.
+pub(crate) fn concurrent_streams(given: u64) -> u32 {
+    u32::try_from(given).ok().filter(|streams| *streams > 0).unwrap_or(u32::MAX)
+}
+
+/// The time that clients have to let pass between two pings.
+pub(crate) fn keepalive_min_time(nanos: i64) -> Duration {
+    positive(nanos).unwrap_or(KEEPALIVE_MIN_TIME_DEFAULT)
+}
+
+/// Interval of the server's own pings, and the time for their answers.
+pub(crate) fn keepalive(interval: i64, timeout: i64) -> (Duration, Duration) {
+    match (positive(interval), positive(timeout)) {
+        (Some(interval), Some(timeout)) => (interval.max(KEEPALIVE_INTERVAL_MIN), timeout),
+        _ => KEEPALIVE_DEFAULT,
+    }
 }

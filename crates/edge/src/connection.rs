@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use crate::authority::AuthorityMender;
+use crate::pings::Pings;
 use crate::router::Router;
 use crate::target;
 
@@ -38,6 +39,12 @@ pub struct Limits {
     pub idle: Duration,
     /// Streams at one time, `--max-concurrent-streams`.
     pub streams: u32,
+    /// Time between two pings of a client, `--grpc-keepalive-min-time`.
+    pub ping_min_time: Duration,
+    /// Time without a word of the client after which it is pinged, `--grpc-keepalive-interval`.
+    pub ping_interval: Duration,
+    /// Time for the answer, `--grpc-keepalive-timeout`.
+    pub ping_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -46,6 +53,9 @@ impl Default for Limits {
             first_bytes: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             streams: u32::MAX,
+            ping_min_time: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(2 * 3600),
+            ping_timeout: Duration::from_secs(20),
         }
     }
 }
@@ -64,7 +74,7 @@ pub async fn serve_connection<S>(
         () = told_to_stop(&mut stop) => return,
     };
     let Ok(Ok(first)) = first else { return };
-    let stream = Replayed::new(target::mend(first), stream);
+    let stream = Replayed::new(target::mend(first), stream, limits.ping_min_time);
     let service = service_fn(move |request| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.answer(request).await) }
@@ -79,6 +89,8 @@ pub async fn serve_connection<S>(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -136,23 +148,52 @@ struct Replayed<S> {
     ready: Vec<u8>,
     at: usize,
     mender: Option<AuthorityMender>,
+    /// Of an HTTP/2 connection.
+    pings: Option<Pings>,
     stream: S,
 }
 
 impl<S> Replayed<S> {
-    fn new(first: Vec<u8>, stream: S) -> Self {
-        let mender = (first == PREFACE).then(AuthorityMender::new);
-        Self { ready: first, at: 0, mender, stream }
+    fn new(first: Vec<u8>, stream: S, ping_min_time: Duration) -> Self {
+        let is_http2 = first == PREFACE;
+        let mender = is_http2.then(AuthorityMender::new);
+        let pings = is_http2.then(|| Pings::new(ping_min_time));
+        Self { ready: first, at: 0, mender, pings, stream }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        if let Some(pings) = &mut self.pings {
+            pings.received(bytes, Instant::now);
+        }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+impl<S: AsyncWrite + Unpin> Replayed<S> {
+    /// Whether the client has pinged too often: it is told, if that can be done at once, and for
+    /// hyper the connection is at its end.
+    fn cut_off(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(pings) = self.pings.as_ref().filter(|pings| pings.are_too_many()) else {
+            return false;
+        };
+        if let Some(farewell) = pings.farewell() {
+            tracing::debug!("client pinged too often");
+            let told = Pin::new(&mut self.stream).poll_write(context, &farewell);
+            drop(told);
+        }
+        true
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Replayed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.cut_off(context) {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let rest = &this.ready[this.at..];
             if !rest.is_empty() {
@@ -163,7 +204,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
             }
             let Some(mender) = this.mender.as_mut().filter(|mender| !mender.is_done()) else {
                 this.mender = None;
-                return Pin::new(&mut this.stream).poll_read(context, buf);
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.stream).poll_read(context, buf))?;
+                this.received(&buf.filled()[before..]);
+                return Poll::Ready(Ok(()));
             };
             let mut bytes = [0; MENDED_READ_BYTES];
             let mut inner = ReadBuf::new(&mut bytes);
@@ -174,6 +218,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
             this.ready.clear();
             this.at = 0;
             mender.push(inner.filled(), &mut this.ready);
+            this.received(inner.filled());
         }
     }
 }
@@ -184,7 +229,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
         context: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, buf))?;
+        if let Some(pings) = &mut self.pings {
+            pings.sent(&buf[..written]);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,6 +12,7 @@ pub mod v2http;
 
 mod authority;
 mod connection;
+mod pings;
 mod router;
 mod target;
 

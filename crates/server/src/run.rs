@@ -140,7 +140,7 @@ async fn serve_clients(
     let context = HttpContext::new(handle, v2_default.decide(handle));
     let router = Router::new(handle.clone(), grpc, context);
     let system = |source| StartError::System { operation: "serve clients", source };
-    let clients = Clients::start(&router, Limits::default()).map_err(system)?;
+    let clients = Clients::start(&router, limits_of(config)).map_err(system)?;
     for bound in listeners {
         tokio::spawn(clients.accept(bound).map_err(system)?);
     }
@@ -255,6 +255,16 @@ fn grpc_options(config: &Config, options: &Options) -> GrpcOptions {
         warning_unary_request_duration: config.serving.warning_unary_request_duration,
         watch_progress_notify_interval: config.serving.watch_progress_notify_interval,
         server_version: options.server_version.clone(),
+    }
+}
+
+fn limits_of(config: &Config) -> Limits {
+    Limits {
+        streams: config.serving.max_concurrent_streams,
+        ping_min_time: config.serving.keepalive_min_time,
+        ping_interval: config.serving.keepalive_interval,
+        ping_timeout: config.serving.keepalive_timeout,
+        ..Limits::default()
     }
 }
 

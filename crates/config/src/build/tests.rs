@@ -167,3 +167,55 @@ fn watch_progress_has_a_default_and_a_minimum() {
         assert_eq!(adjusted, line.ends_with("99ms"), "{line:?}");
     }
 }
+
+#[test]
+fn limits_of_connections_follow_etcd() {
+    let (config, _) = run("", &[]).unwrap();
+    let serving = &config.serving;
+    assert_eq!(serving.max_concurrent_streams, u32::MAX);
+    assert_eq!(serving.keepalive_min_time.as_secs(), 5);
+    let pings = |serving: &Serving| {
+        (serving.keepalive_interval.as_millis(), serving.keepalive_timeout.as_millis())
+    };
+    assert_eq!(pings(serving), (7_200_000, 20_000));
+    for (line, expected) in [
+        ("--grpc-keepalive-interval=3s --grpc-keepalive-timeout=4s", (3_000, 4_000)),
+        ("--grpc-keepalive-interval=3ms", (1_000, 20_000)),
+        ("--grpc-keepalive-interval=0 --grpc-keepalive-timeout=4s", (7_200_000, 20_000)),
+        ("--grpc-keepalive-interval=3s --grpc-keepalive-timeout=0", (7_200_000, 20_000)),
+    ] {
+        assert_eq!(pings(&config_of(line).serving), expected, "{line}");
+    }
+    let serving = config_of("--grpc-keepalive-min-time=0 --max-concurrent-streams=0x10").serving;
+    assert_eq!((serving.keepalive_min_time.as_secs(), serving.max_concurrent_streams), (300, 16));
+    assert_eq!(config_of("--max-concurrent-streams 0").serving.max_concurrent_streams, u32::MAX);
+    for (value, reason) in [("4294967296", "value out of range"), ("x", "invalid syntax")] {
+        let error = run(&format!("--max-concurrent-streams={value}"), &[]).unwrap_err();
+        let expected = format!(
+            "invalid value \"{value}\" for flag -max-concurrent-streams: \
+             strconv.ParseUint: parsing \"{value}\": {reason}"
+        );
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn compaction_and_warnings_have_defaults_and_older_names() {
+    let serving = config_of("").serving;
+    assert_eq!((serving.compaction_batch_rows, serving.compaction_pause.as_millis()), (1000, 10));
+    assert_eq!(serving.warning_apply_duration.as_millis(), 100);
+    assert_eq!(serving.warning_unary_request_duration.as_millis(), 300);
+    assert!(!serving.extensive_metrics);
+    let serving = config_of(
+        "--experimental-compaction-batch-limit=7 --experimental-compaction-sleep-interval=1s \
+         --experimental-warning-apply-duration=2s --warning-unary-request-duration=3s \
+         --metrics=extensive",
+    )
+    .serving;
+    assert_eq!((serving.compaction_batch_rows, serving.compaction_pause.as_millis()), (7, 1000));
+    assert_eq!(serving.warning_apply_duration.as_secs(), 2);
+    assert_eq!(serving.warning_unary_request_duration.as_secs(), 3);
+    assert!(serving.extensive_metrics);
+    let serving = config_of("--compaction-batch-limit=-5 --compaction-sleep-interval=-1s").serving;
+    assert_eq!((serving.compaction_batch_rows, serving.compaction_pause.as_millis()), (1000, 10));
+}

@@ -34,6 +34,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        self.handle.check_space(apply::lease_cost()).await.map_err(status)?;
         let done = self.handle.lease_grant(request.into_inner()).await.map_err(status)?;
         match done.response {
             Applied::LeaseGrant { id, ttl } => {

@@ -12,6 +12,7 @@ use proto::etcdserverpb::{
     AlarmRequest, AlarmType, CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest,
     RequestOp, StatusRequest, TxnRequest,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -135,5 +136,40 @@ async fn streams_beyond_the_limit_of_a_connection_wait() {
     assert!(held.is_err());
     clients.pop();
     kv.range(range).await.unwrap();
+    member.node.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_pings_too_often_is_told_and_cut_off() {
+    let member = Setup::new().start().await;
+    let mut stream = member.connect();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    stream.write_all(&bytes).await.unwrap();
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    for _ in 0..4 {
+        stream.write_all(&ping).await.unwrap();
+    }
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).await.unwrap();
+    let farewell = b"\0\0\x16\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0btoo_many_pings";
+    assert!(told.windows(farewell.len()).any(|window| window == farewell), "{told:?}");
+    member.node.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_pings_is_cut_off() {
+    let mut setup = Setup::new();
+    setup.limits.ping_interval = Duration::from_millis(50);
+    setup.limits.ping_timeout = Duration::from_millis(50);
+    let member = setup.start().await;
+    let mut stream = member.connect();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    stream.write_all(&bytes).await.unwrap();
+    let mut told = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut told)).await;
+    assert!(ended.is_ok(), "the connection is still open");
+    assert!(told.windows(4).any(|window| window == [0, 8, 6, 0]), "no ping in {told:?}");
     member.node.stop().await;
 }

@@ -13,5 +13,6 @@ mod calls;
 #[cfg(test)]
 mod kv;
 #[cfg(test)]
-mod v2;
 mod limits;
+#[cfg(test)]
+mod v2;
