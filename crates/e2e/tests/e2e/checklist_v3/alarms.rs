@@ -14,16 +14,17 @@ use super::requests::{Part, all_of, delete, get, put, range_of};
 
 super::items! {
     both {
-        small_quota: item_134_an_alarm_is_disarmed_by_member_and_kind;
+        small_quota: item_133_a_full_database_takes_no_more,
+            item_134_an_alarm_is_disarmed_by_member_and_kind;
+        alone: item_135_a_corrupt_cluster_takes_no_writes;
+        shared: item_149_the_health_service_knows_one_name;
     }
     // 3.5.1 looks at the size of the database alone.
     ours {
         small_quota: item_133_txns_that_take_no_room_pass;
     }
     awaited {
-        small_quota: item_133_a_full_database_takes_no_more;
-        alone: item_135_a_corrupt_cluster_takes_no_writes;
-        shared: item_149_the_health_service_knows_one_name;
+        small_quota: item_133_a_full_database_can_be_defragmented;
     }
 }
 
@@ -76,11 +77,22 @@ fn item_133_a_full_database_takes_no_more(case: &mut Case) {
     }
     let revision = i64::try_from(2 * count).expect("a revision");
     assert!(case.compact(revision, true).is_ok());
+    refused(case.put(&small), full, NO_SPACE);
+}
+
+fn item_133_a_full_database_can_be_defragmented(case: &mut Case) {
+    let count = fill(case);
+    for number in 0..count {
+        case.remove(&number.to_string());
+    }
+    let revision = i64::try_from(2 * count).expect("a revision");
+    assert!(case.compact(revision, true).is_ok());
     let defragment: Result<DefragmentResponse, Failure> =
         case.client.unary("/etcdserverpb.Maintenance/Defragment", &DefragmentRequest {});
     assert!(defragment.is_ok(), "{defragment:?}");
     // Space alone does not end it.
-    refused(case.put(&small), full, NO_SPACE);
+    let small = put(case.key("small"), "x");
+    refused(case.put(&small), Code::ResourceExhausted, NO_SPACE);
     let member = status(case).header.expect("a header").member_id;
     let raised = [(member, AlarmType::Nospace.into())];
     assert_eq!(alarm(case, AlarmAction::Deactivate, member, AlarmType::Nospace), raised);

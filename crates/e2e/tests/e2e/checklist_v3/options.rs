@@ -5,7 +5,7 @@ use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use tonic::Code;
 
 use super::case::{Case, refused};
-use super::requests::between;
+use super::requests::{between, get, put};
 
 super::items! {
     both {
@@ -23,7 +23,8 @@ super::items! {
     }
     // 3.5.1 keeps the lease, takes any order, and crashes on an unknown target.
     ours {
-        shared: item_025_an_unknown_order_is_refused,
+        shared: item_018_keys_only_has_no_lease,
+            item_025_an_unknown_order_is_refused,
             item_026_an_unknown_target_is_refused;
     }
 }
@@ -83,6 +84,19 @@ fn item_016_count_only_has_no_pairs(case: &mut Case) {
 fn item_017_keys_only_has_no_values(case: &mut Case) {
     let all = RangeRequest { keys_only: true, ..written(case) };
     check(case, &all, &["a= @3 @3 v1", "b= @1 @1 v1", "c= @2 @4 v2"], false, 3);
+}
+
+fn item_018_keys_only_has_no_lease(case: &mut Case) {
+    let lease = case.grant(1000, 0).expect("grant").id;
+    let mut leased = put(case.key("a"), "1");
+    leased.lease = lease;
+    let _ = case.put(&leased).expect("put");
+    let one = get(case.key("a"));
+    check(case, &one, &[&format!("a=1 @1 @1 v1 lease {lease}")], false, 1);
+    let keys = RangeRequest { keys_only: true, ..one };
+    check(case, &keys, &["a= @1 @1 v1"], false, 1);
+    let by_value = RangeRequest { sort_target: SortTarget::Value.into(), ..keys };
+    check(case, &by_value, &[&format!("a= @1 @1 v1 lease {lease}")], false, 1);
 }
 
 fn item_019_keys_only_sorts_by_value(case: &mut Case) {

@@ -9,21 +9,19 @@ use super::requests::{NO_LEASE, delete, delete_between, put};
 super::items! {
     both {
         shared: item_034_a_new_key_has_no_former_pair,
+            item_035_the_former_pair_is_whole,
             item_036_ignore_value_keeps_the_value,
             item_037_ignore_value_needs_the_key,
             item_038_ignore_value_takes_no_value,
+            item_039_ignore_lease_keeps_the_lease,
             item_040_an_unknown_lease_is_refused,
+            item_041_a_put_without_lease_detaches,
+            item_042_a_put_with_another_lease_moves,
             item_043_a_deleted_key_begins_anew,
             item_044_deleted_pairs_come_in_order,
             item_045_deleting_nothing_changes_nothing;
     }
     ours {}
-    awaited {
-        shared: item_035_the_former_pair_is_whole,
-            item_039_ignore_lease_keeps_the_lease,
-            item_041_a_put_without_lease_detaches,
-            item_042_a_put_with_another_lease_moves;
-    }
 }
 
 fn item_034_a_new_key_has_no_former_pair(case: &mut Case) {

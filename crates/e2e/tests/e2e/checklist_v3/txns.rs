@@ -16,6 +16,7 @@ super::items! {
     both {
         shared: item_057_an_absent_key_has_version_0,
             item_058_an_absent_key_has_no_value_to_differ,
+            item_059_a_key_without_lease_has_lease_0,
             item_060_a_range_compares_if_all_keys_do,
             item_061_nested_comparisons_see_the_state_before,
             item_062_a_range_sees_the_puts_before_it,
@@ -25,9 +26,6 @@ super::items! {
     }
     ours {
         shared: item_065_a_future_revision_fails_the_whole_txn;
-    }
-    awaited {
-        shared: item_059_a_key_without_lease_has_lease_0;
     }
 }
 

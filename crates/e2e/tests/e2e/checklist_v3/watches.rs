@@ -11,15 +11,13 @@ super::items! {
     both {
         shared: item_086_the_events_of_a_txn_come_together,
             item_087_filters_drop_kinds_of_events,
+            item_088_deletions_have_key_and_revision_only,
             item_089_former_pairs_come_with_overwrites_and_deletions,
             item_090_large_responses_are_split_on_request,
             item_091_cancellation_is_answered_for_known_ids,
             item_095_a_half_closed_stream_goes_on;
     }
     ours {}
-    awaited {
-        shared: item_088_deletions_have_key_and_revision_only;
-    }
 }
 
 fn all(case: &Case) -> WatchCreateRequest {
