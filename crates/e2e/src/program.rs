@@ -17,6 +17,10 @@ pub enum Program {
     GoEtcdctl351,
     /// Go's offline tool 3.5.1: `etcdutl` in `GO_ETCD_351_DIR`.
     GoEtcdutl351,
+    /// A Python that has the client libraries python-etcd and etcd3: `CLIENTS_PYTHON`.
+    ClientsPython,
+    /// The program of `clients/rust`, which uses the crate etcd-client: `CLIENTS_RUST_BIN`.
+    ClientsRust,
 }
 
 impl Program {
@@ -33,6 +37,8 @@ impl Program {
             Self::GoEtcd351 => in_351("etcd"),
             Self::GoEtcdctl351 => in_351("etcdctl"),
             Self::GoEtcdutl351 => in_351("etcdutl"),
+            Self::ClientsPython => named("CLIENTS_PYTHON"),
+            Self::ClientsRust => named("CLIENTS_RUST_BIN"),
         };
         assert!(
             path.is_file(),
@@ -55,6 +61,10 @@ fn from_env(variable: &str) -> Option<PathBuf> {
 
 fn or(variable: &str, default: &str) -> PathBuf {
     from_env(variable).unwrap_or_else(|| PathBuf::from(default))
+}
+
+fn named(variable: &str) -> PathBuf {
+    from_env(variable).unwrap_or_else(|| panic!("{variable} names no program (see .ci/run)"))
 }
 
 fn in_351(name: &str) -> PathBuf {

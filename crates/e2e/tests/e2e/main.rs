@@ -12,6 +12,8 @@ mod trouble;
 mod v2;
 
 #[cfg(feature = "real")]
+mod clients;
+#[cfg(feature = "real")]
 mod differential;
 #[cfg(feature = "real")]
 mod files;
