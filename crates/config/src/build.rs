@@ -145,6 +145,8 @@ impl Reader<'_> {
         );
         let min_time = self.nanos("grpc-keepalive-min-time")?;
         Ok(Serving {
+            origins: serving::origins(self.text("cors")),
+            hosts: serving::hosts(self.text("host-whitelist")),
             max_concurrent_streams: serving::concurrent_streams(
                 self.unsigned("max-concurrent-streams")?,
             ),

@@ -46,6 +46,8 @@ pub enum Kind {
     Duration,
     /// Comma list of endpoint URLs; an empty text leaves the default.
     Urls,
+    /// `*`, or a comma list of URLs.
+    Origins,
     /// Any text.
     Text,
     /// One of a few words.
@@ -130,7 +132,10 @@ impl Flag {
             Kind::Signed => parse_signed(value).map(drop).ok_or_else(parse_error),
             Kind::Duration => duration::parse_nanos(value).map(drop).ok_or_else(parse_error),
             Kind::Urls if value.is_empty() => Ok(()),
-            Kind::Urls => EndpointUrl::parse_list(value).map(drop).map_err(|e| e.to_string()),
+            Kind::Origins if value == crate::serving::ANY => Ok(()),
+            Kind::Urls | Kind::Origins => {
+                EndpointUrl::parse_list(value).map(drop).map_err(|e| e.to_string())
+            }
             Kind::Choice(words) if words.contains(&value) => Ok(()),
             Kind::Choice(_) => Err("invalid value".to_owned()),
             // Go panics over these two (exit 2 and a stack); the text is the panic's first line.

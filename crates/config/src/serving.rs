@@ -4,9 +4,11 @@
 //! Never:      syntax; that is checked when the flags are read.
 //! Source:     reference/server-config.md 2 and 6; api-v3.md 9.1.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::load::Note;
+use crate::url::EndpointUrl;
 
 /// Settings of the client edges.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub struct Serving {
     pub compaction_batch_rows: usize,
     /// `--compaction-sleep-interval`.
     pub compaction_pause: Duration,
+    /// `--cors`: origins that are allowed; `None` for any.
+    pub origins: Option<BTreeSet<String>>,
+    /// `--host-whitelist`: hosts that insecure requests may name; `None` for any.
+    pub hosts: Option<BTreeSet<String>>,
     /// `--max-concurrent-streams`: of one connection; above 0.
     pub max_concurrent_streams: u32,
     /// `--grpc-keepalive-min-time`; when it is not positive, that of grpc-go.
@@ -94,4 +100,22 @@ pub(crate) fn keepalive(interval: i64, timeout: i64) -> (Duration, Duration) {
         (Some(interval), Some(timeout)) => (interval.max(KEEPALIVE_INTERVAL_MIN), timeout),
         _ => KEEPALIVE_DEFAULT,
     }
+}
+
+/// The word that allows everything.
+pub(crate) const ANY: &str = "*";
+
+/// The hosts of a list. As in etcd an empty list has one host, the empty one.
+pub(crate) fn hosts(list: &str) -> Option<BTreeSet<String>> {
+    let hosts: BTreeSet<String> = list.split(',').map(str::to_owned).collect();
+    Some(hosts).filter(|hosts| !hosts.contains(ANY))
+}
+
+/// The origins of a list of URLs, whose syntax has been checked.
+pub(crate) fn origins(list: &str) -> Option<BTreeSet<String>> {
+    if list == ANY {
+        return None;
+    }
+    let urls = EndpointUrl::parse_list(list).unwrap_or_default();
+    Some(urls.iter().map(|url| url.as_str().to_owned()).collect())
 }

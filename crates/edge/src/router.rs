@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::http::request::Parts;
 use ::http::{HeaderMap, Request, Response, Version, header};
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -92,6 +93,16 @@ impl Router {
         if let Some(refusal) = http::refusal(&parts) {
             return refusal.map(|body| ReplyBody::Whole(Full::new(body)));
         }
+        if let Some(refusal) = self.context.access.refusal(&parts) {
+            return refusal.map(|body| ReplyBody::Whole(Full::new(body)));
+        }
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        let mut reply = self.answer_http(parts, body).await;
+        self.context.access.restrict(origin.as_ref(), reply.headers_mut());
+        reply
+    }
+
+    async fn answer_http(&self, parts: Parts, body: Incoming) -> Response<ReplyBody> {
         let path = parts.uri.path();
         if path == "/v2" || path.starts_with("/v2/") {
             let reply = v2http::respond(&self.handle, &self.context, parts, body).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use config::{ClusterState, Config};
 use disk::Disk;
 use edge::grpc::{Grpc, GrpcOptions};
-use edge::http::HttpContext;
+use edge::http::{Access, HttpContext};
 use edge::{Limits, Router};
 use nix::sys::signal::Signal;
 use node::boot::{self, BootError, Booted, Founding};
@@ -137,7 +137,9 @@ async fn serve_clients(
         _ = handle.stopped() => return Ok((None, None)),
     }
     let grpc = Grpc::new(handle, &grpc_options(config, options));
-    let context = HttpContext::new(handle, v2_default.decide(handle));
+    let mut context = HttpContext::new(handle, v2_default.decide(handle));
+    context.access =
+        Access { hosts: config.serving.hosts.clone(), origins: config.serving.origins.clone() };
     let router = Router::new(handle.clone(), grpc, context);
     let system = |source| StartError::System { operation: "serve clients", source };
     let clients = Clients::start(&router, limits_of(config)).map_err(system)?;

@@ -8,6 +8,7 @@
 
 pub mod error;
 pub mod grpc_text;
+pub mod http_text;
 pub mod limits;
 pub mod v2_error;
 

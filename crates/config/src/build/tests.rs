@@ -219,3 +219,29 @@ fn compaction_and_warnings_have_defaults_and_older_names() {
     let serving = config_of("--compaction-batch-limit=-5 --compaction-sleep-interval=-1s").serving;
     assert_eq!((serving.compaction_batch_rows, serving.compaction_pause.as_millis()), (1000, 10));
 }
+
+#[test]
+fn hosts_and_origins() {
+    let words = |line: &str| {
+        let serving = config_of(line).serving;
+        let list = |set: Option<std::collections::BTreeSet<String>>| {
+            set.map(|set| set.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        (list(serving.hosts), list(serving.origins))
+    };
+    assert_eq!(words(""), (None, None));
+    assert_eq!(words("--host-whitelist=* --cors=*"), (None, None));
+    assert_eq!(words("--host-whitelist=b,a,*").0, None);
+    assert_eq!(words("--host-whitelist=b,a").0, Some("a b".to_owned()));
+    assert_eq!(words("--host-whitelist=").0, Some(String::new()));
+    assert_eq!(words("--cors=http://b:1,http://a:2").1, Some("http://a:2 http://b:1".to_owned()));
+    for (value, reason) in [
+        ("x", "URL scheme must be http, https, unix, or unixs: x"),
+        ("http://a", "URL address does not have the form \"host:port\": http://a"),
+        ("http://a:1,*", "URL scheme must be http, https, unix, or unixs: *"),
+    ] {
+        let error = run(&format!("--cors={value}"), &[]).unwrap_err().to_string();
+        let expected = format!("invalid value \"{value}\" for flag -cors: {reason}");
+        assert!(error.contains(&expected), "{error}");
+    }
+}

@@ -6,6 +6,7 @@
 //! Invariants: every reply carries the CORS headers; HEAD never has a body.
 //! Source:     server-config.md 9 and 10; api-v2.md 1.9, 5.2.
 
+mod access;
 mod health;
 mod metrics;
 mod process;
@@ -28,6 +29,7 @@ use crate::grpc::Tally;
 use self::member::Member;
 use self::reply::Reply;
 
+pub use self::access::Access;
 pub use self::metrics::Metrics;
 
 /// What the HTTP endpoints are set up with.
@@ -39,6 +41,8 @@ pub struct HttpContext {
     pub server_version: String,
     /// Counters that outlive a request.
     pub metrics: Arc<Metrics>,
+    /// Who may ask from where.
+    pub access: Access,
     /// Counters of the gRPC edge beside it.
     pub tally: Option<Arc<Tally>>,
 }
@@ -51,7 +55,13 @@ impl HttpContext {
     }
 
     fn with_version(server_version: String, v2_enabled: bool) -> Self {
-        Self { v2_enabled, server_version, metrics: Arc::new(Metrics::new()), tally: None }
+        Self {
+            v2_enabled,
+            server_version,
+            metrics: Arc::new(Metrics::new()),
+            access: Access::default(),
+            tally: None,
+        }
     }
 }
 

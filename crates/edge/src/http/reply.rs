@@ -9,8 +9,9 @@ pub(crate) type Reply = Response<Bytes>;
 
 /// Go's type of a body of plain text.
 const TEXT: &str = "text/plain; charset=utf-8";
-/// etcd's CORS headers while `--cors` allows every origin, which is the default.
-const CORS: [(HeaderName, &str); 3] = [
+/// etcd's CORS headers while `--cors` allows every origin, which is the default; otherwise
+/// [`super::access`] changes them at last.
+pub(crate) const CORS: [(HeaderName, &str); 3] = [
     (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
