@@ -51,6 +51,8 @@ pub struct RangeCursor {
     header_revision: i64,
     limit: Option<usize>,
     order: Order,
+    /// Whether the limit counts in the order of keys, before sorting.
+    is_cut_first: bool,
     filters: Filters,
     shape: Shape,
     visited: Option<Bytes>,
@@ -156,13 +158,18 @@ impl Store {
             return Err(EtcdError::Compacted);
         }
         let order = Order::of(request);
+        let filters = Filters::of(request);
+        // etcd looks at the order only: without one, the pairs to be sorted are the first ones of
+        // the range, whatever they are sorted by (`txn/range.go`).
+        let is_cut_first = request.sort_order == i32::from(SortOrder::None) && !filters.any();
         Ok(RangeCursor {
             range: KeyRange::from_request(request.key.clone(), request.range_end.clone()),
             read_revision,
             header_revision: current,
             limit: usize::try_from(request.limit).ok().filter(|limit| *limit > 0),
+            is_cut_first: is_cut_first || order == Order::Natural,
             order,
-            filters: Filters::of(request),
+            filters,
             shape: Shape::of(request, order),
             visited: None,
             items: Vec::new(),
@@ -303,7 +310,7 @@ impl RangeCursor {
     /// Whether further pairs can only be counted: one beyond the limit is what `more` needs.
     fn is_full(&self) -> bool {
         let collected = self.drained + self.items.len();
-        self.order == Order::Natural && self.limit.is_some_and(|limit| collected > limit)
+        self.is_cut_first && self.limit.is_some_and(|limit| collected > limit)
     }
 
     fn assemble<E: From<HistoryFault>>(
@@ -387,6 +394,10 @@ impl Filters {
             min_create: request.min_create_revision,
             max_create: request.max_create_revision,
         }
+    }
+
+    fn any(&self) -> bool {
+        self.min_mod != 0 || self.max_mod != 0 || self.min_create != 0 || self.max_create != 0
     }
 
     fn need_origin(&self) -> bool {

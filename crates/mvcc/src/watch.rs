@@ -243,16 +243,22 @@ impl Watchers {
     }
 
     /// Serves watchers that are behind from the newest revisions in memory, as far as one response
-    /// goes; `false` when the one whose turn it is needs older ones, or there is none.
-    pub fn catch_up_recent(&mut self, sink: &mut dyn Sink) -> bool {
+    /// goes; `false` when the one whose turn it is needs older ones, or there is none. `compacted` is
+    /// the compacted revision of the store: a pair from below it is not shown any more.
+    pub fn catch_up_recent(&mut self, compacted: i64, sink: &mut dyn Sink) -> bool {
         let Some((from, _)) = self.wanted_history() else { return false };
         if self.recent.front().is_none_or(|oldest| oldest.revision > from) {
             return false;
         }
         let first = self.recent.partition_point(|recent| recent.revision < from);
         let some = self.recent.range(first..).take(limits::WATCH_CATCH_UP_REVISIONS);
-        let revisions: Vec<(i64, Arc<[Event]>)> =
-            some.map(|recent| (recent.revision, Arc::clone(&recent.events))).collect();
+        let revisions: Vec<(i64, Arc<[Event]>)> = some
+            .map(|recent| {
+                let events = Arc::clone(&recent.events);
+                let is_visible = recent.revision > compacted;
+                (recent.revision, if is_visible { events } else { without_previous(&events) })
+            })
+            .collect();
         let is_all = first + revisions.len() == self.recent.len();
         let last = revisions.last().map_or(self.published, |(revision, _)| *revision);
         let through = if is_all { self.published } else { last };
@@ -518,6 +524,11 @@ impl Stream {
         self.ids.insert(id);
         id
     }
+}
+
+/// Copies of events that do not know what was there before.
+fn without_previous(events: &[Event]) -> Arc<[Event]> {
+    events.iter().map(|event| Event { prev: None, ..event.clone() }).collect()
 }
 
 fn event_bytes(event: &Event) -> usize {

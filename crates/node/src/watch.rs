@@ -153,26 +153,23 @@ impl WatchHub {
     /// Work of the thread `watch-catch-up`: serves watchers that are behind, a piece at a time.
     pub(crate) fn run_catch_up(&self, shared: &Shared) {
         loop {
-            let (from, to, with_previous) = {
-                let mut table = self.lock_table();
-                loop {
-                    if table.stopped {
-                        return;
-                    }
-                    let Table { watchers, queues, .. } = &mut *table;
-                    if watchers.catch_up_recent(&mut self.sink(queues)) {
-                        // Publishing comes between two pieces.
-                        drop(table);
-                        std::thread::yield_now();
-                        table = self.lock_table();
-                        continue;
-                    }
-                    if let Some((from, to)) = watchers.wanted_history() {
-                        break (from, to, watchers.wants_previous());
-                    }
-                    table = self.catch_up_bell.wait(table).unwrap_or_else(PoisonError::into_inner);
-                }
+            // Publishing comes between two pieces.
+            std::thread::yield_now();
+            let compacted = shared.read().machine.store().compacted_revision();
+            let mut table = self.lock_table();
+            if table.stopped {
+                return;
+            }
+            let Table { watchers, queues, .. } = &mut *table;
+            if watchers.catch_up_recent(compacted, &mut self.sink(queues)) {
+                continue;
+            }
+            let Some((from, to)) = watchers.wanted_history() else {
+                drop(self.catch_up_bell.wait(table));
+                continue;
             };
+            let with_previous = watchers.wants_previous();
+            drop(table);
             match history::read_chunk(shared, from, to, with_previous) {
                 Ok(chunk) => {
                     let Table { watchers, queues, .. } = &mut *self.lock_table();

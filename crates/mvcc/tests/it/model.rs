@@ -155,6 +155,16 @@ impl Model {
                     )
             })
             .collect();
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
+        let bounds = [
+            request.min_mod_revision,
+            request.max_mod_revision,
+            request.min_create_revision,
+            request.max_create_revision,
+        ];
+        if request.sort_order == 0 && bounds == [0; 4] {
+            found.truncate(limit.map_or(usize::MAX, |limit| limit + 1));
+        }
         let rank = |(_, (revision, pair)): &(&String, (RevKey, &Pair))| match request.sort_target {
             1 => (pair.version, String::new()),
             2 => (pair.create, String::new()),
@@ -167,7 +177,6 @@ impl Model {
             (2, _) => found.sort_by_key(|item| std::cmp::Reverse(rank(item))),
             _ => found.sort_by_key(rank),
         }
-        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
         let more = limit.is_some_and(|limit| found.len() > limit);
         found.truncate(limit.unwrap_or(usize::MAX));
         let shape = |pair: &Pair| {

@@ -70,6 +70,23 @@ fn limits_and_counts() {
     check(&count, &[], false, 3);
 }
 
+/// As real servers do, 3.4.23 and 3.5.1 alike.
+#[test]
+fn a_limit_without_an_order_takes_the_first_keys_and_sorts_those() {
+    let by_version =
+        |sort_order, limit| RangeRequest { limit, sort_order, sort_target: 1, ..range("a", "\0") };
+    let (a, c, d) = ("a=5 2/5/2", "c=9 4/4/1 lease 7", "d=0 7/7/1");
+    check(&by_version(0, 1), &[c], true, 3);
+    check(&by_version(1, 1), &[c], true, 3);
+    check(&by_version(2, 1), &[a], true, 3);
+    check(&by_version(0, 2), &[c, d], true, 3);
+    let by_value = |sort_order| RangeRequest { sort_target: 4, ..by_version(sort_order, 1) };
+    check(&by_value(0), &[a], true, 3);
+    check(&by_value(1), &[d], true, 3);
+    let filtered = RangeRequest { min_mod_revision: 1, ..by_value(0) };
+    check(&filtered, &[d], true, 3);
+}
+
 #[test]
 fn filters_count_before_the_limit_and_not_in_the_count() {
     let all = || range("a", "\0");

@@ -132,7 +132,8 @@ impl Site {
 
     /// One step of catching up; `false` when there is nobody to serve.
     fn catch_up(&mut self) -> bool {
-        if self.watchers.catch_up_recent(&mut self.book) {
+        let compacted = self.fixture.store.compacted_revision();
+        if self.watchers.catch_up_recent(compacted, &mut self.book) {
             self.watchers.check_invariants();
             return true;
         }
@@ -317,6 +318,27 @@ fn filters_drop_and_previous_pairs_come_live_and_from_history() {
         assert_eq!(told(0), []);
         assert_eq!(told(1), [(4, Some(b"2".to_vec()))]);
         assert_eq!(told(2), [(2, None), (3, Some(b"1".to_vec())), (5, None)]);
+    }
+}
+
+#[test]
+fn a_previous_pair_from_below_the_compacted_revision_is_not_shown() {
+    for is_recent in [true, false] {
+        let mut site = Site::new();
+        for value in ["1", "2", "3"] {
+            site.put("a", value);
+        }
+        site.publish();
+        site.fixture.compact_fully(3);
+        if !is_recent {
+            site.watchers = Watchers::new(site.watchers.published());
+        }
+        let watcher = site.create(1, WatchSpec { prev_kv: true, ..all() }, 3);
+        site.catch_up_all();
+        let [Told::Events { events, .. }] = site.book.told[&watcher].as_slice() else { panic!() };
+        let previous: Vec<_> =
+            events.iter().map(|(.., revision, prev)| (*revision, prev.is_some())).collect();
+        assert_eq!(previous, [(3, false), (4, true)]);
     }
 }
 
