@@ -59,7 +59,9 @@ impl Machine {
         Ok(Response::LeaseRevoke)
     }
 
-    /// Unknown leases are passed over: they were revoked while the entry was on its way.
+    /// Unknown leases are passed over: they were revoked while the entry was on its way. A checkpoint
+    /// that is taken back is taken out of the row at any version, which then is the row of the grant:
+    /// a member that finds the old one after a restart would end the lease too early.
     fn checkpoint_entry(
         &mut self,
         request: &LeaseCheckpointRequest,
@@ -70,7 +72,8 @@ impl Machine {
         for checkpoint in &request.checkpoints {
             let (id, remaining) = (LeaseId(checkpoint.id), checkpoint.remaining_ttl);
             self.leases.checkpoint(id, remaining);
-            if let Some(lease) = self.leases.get(id).filter(|_| is_persisted) {
+            let is_written = is_persisted || remaining == 0;
+            if let Some(lease) = self.leases.get(id).filter(|_| is_written) {
                 applied.ops.push(row(id, lease.ttl_seconds, remaining));
             }
         }

@@ -94,6 +94,26 @@ fn revoke_deletes_the_keys_in_order_under_one_revision() {
     assert_eq!(v3_reply(peer.request(&put_with("a", 9))).err(), Some(EtcdError::LeaseNotFound));
 }
 
+/// As a renewal does it, also in a cluster whose version says that no checkpoint is kept.
+#[test]
+fn a_checkpoint_that_is_taken_back_leaves_no_trace() {
+    let mut peer = Peer::new();
+    let _ = peer.request(&grant(9, 600));
+    let _ = peer.request(&checkpoint(9, 300));
+    peer.flush();
+    let granted = row(&peer, 9);
+    let mut rows = peer.durable.clone();
+    let checkpointed = Bytes::from_static(b"\x08\x09\x10\xd8\x04\x18\xac\x02");
+    rows.0.insert((Bucket::Lease, Bytes::copy_from_slice(&9_i64.to_be_bytes())), checkpointed);
+    let (machine, _) = crate::Machine::restore(&rows, settings(), SnapshotBase::default()).unwrap();
+    assert_eq!(machine.leases().get(LeaseId(9)).unwrap().remaining_ttl_seconds, 300);
+
+    let applied = peer.request(&checkpoint(9, 0));
+    assert_eq!(applied.ops.len(), 1);
+    assert_eq!(row(&peer, 9), granted);
+    assert_eq!(peer.machine.leases().get(LeaseId(9)).unwrap().remaining_ttl_seconds, 0);
+}
+
 /// What the leader keeps deadlines by.
 #[test]
 fn grants_and_revokes_are_told_to_the_member_when_they_took_effect() {

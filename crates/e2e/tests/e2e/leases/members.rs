@@ -1,9 +1,10 @@
 //! Every member serves leases; time is the leader's.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use e2e::v3::PATIENCE;
-use e2e::{Cluster, Program, eventually};
+use e2e::{Cluster, Program, eventually, http};
 use tonic::Code;
 
 use super::client::Holder;
@@ -12,6 +13,9 @@ use super::client::Holder;
 const AGREEMENT_PATIENCE: Duration = Duration::from_secs(30);
 /// Three election time-outs, and what a loaded machine adds.
 const NO_LEADER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Renewals that a client asks for without reading their answers.
+const GREEDY_REQUESTS: u32 = 100_000;
 
 fn holders(cluster: &Cluster) -> Vec<Holder> {
     cluster.members().iter().map(|member| Holder::new(member.client())).collect()
@@ -74,6 +78,40 @@ fn every_member_grants_renews_tells_and_revokes() {
         let refused = holders[0].grant(id, ttl).expect_err("refused");
         assert_eq!((refused.code, refused.message.as_str()), (code, message));
     }
+}
+
+/// Renewals that a leader counted, of all its clients.
+fn renewed(server: SocketAddr) -> u64 {
+    let metrics = http::get(server, "/metrics").expect("metrics").body;
+    let value = |line: &str| line.strip_prefix("etcd_debugging_lease_renewed_total ")?.parse().ok();
+    metrics.lines().find_map(value).expect("the counter of renewals")
+}
+
+#[test]
+fn a_client_that_reads_nothing_costs_only_itself() {
+    let cluster = Cluster::start("leases-unread", Program::Ours, 1);
+    let server = cluster.member(0).client();
+    let id = Holder::new(server).grant(0, 600).expect("grant").id;
+    // More answers than one stream's share of the connection takes, many times over.
+    let greedy = Holder::new(server);
+    let unread = greedy.keep_alive(&[]);
+    for _ in 0..GREEDY_REQUESTS {
+        unread.send(id);
+    }
+    // The rest waits in the client: the server takes none while it cannot answer.
+    let mut other = Holder::new(server).keep_alive(&[]);
+    let mut before = renewed(server);
+    eventually("the stream that is not read to stand still", AGREEMENT_PATIENCE, || {
+        for _ in 0..100 {
+            other.send(id);
+            assert_eq!(other.answer().ttl, 600, "others are served");
+        }
+        let now = renewed(server);
+        let stands_still = now == before + 100;
+        before = now;
+        stands_still.then_some(())
+    });
+    assert!(before < u64::from(GREEDY_REQUESTS), "{before} renewals for a client that reads none");
 }
 
 #[test]
