@@ -35,6 +35,7 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         self.handle.check_space(apply::lease_cost()).await.map_err(status)?;
+        self.handle.check_space(apply::lease_cost()).await.map_err(status)?;
         let done = self.handle.lease_grant(request.into_inner()).await.map_err(status)?;
         match done.response {
             Applied::LeaseGrant { id, ttl } => {
