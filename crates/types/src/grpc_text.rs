@@ -88,5 +88,14 @@ pub fn bad_payload_format(flag: u8) -> String {
 /// A message that is not the protobuf message it should be; `INTERNAL`.
 #[must_use]
 pub fn bad_message(reason: impl Display) -> String {
-    format!("grpc: error unmarshalling request: {reason}")
+    format!("{BAD_MESSAGE}{reason}")
 }
+
+/// [`bad_message`] in the words for a message of a stream.
+#[must_use]
+pub fn bad_stream_message(reason: impl Display) -> String {
+    format!("grpc: failed to unmarshal the received message: {reason}")
+}
+
+/// What [`bad_message`] begins with.
+pub const BAD_MESSAGE: &str = "grpc: error unmarshalling request: ";

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use types::{EtcdError, LeaseId};
 
 use super::reply;
-use super::status::status;
+use super::status::{status, stream_status};
 
 /// Lease over one member.
 pub(crate) struct LeaseService {
@@ -148,7 +148,7 @@ async fn renew_next(
 ) -> Option<Answer> {
     let request = match requests.message().await {
         Ok(request) => request?,
-        Err(error) => return Some(Err(error)),
+        Err(error) => return Some(Err(stream_status(error))),
     };
     // Of before the renewal: a client must not see a lease alive at a revision that has revoked it.
     let header = Some(current_header(handle));

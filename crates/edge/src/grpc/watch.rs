@@ -27,7 +27,7 @@ use tonic::codegen::tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use types::{EtcdError, KeyRange, limits};
 
-use super::status::status;
+use super::status::{status, stream_status};
 use super::{GrpcOptions, reply};
 
 /// The ID in answers that are about no watcher.
@@ -123,7 +123,7 @@ impl Session {
                     Ok(Some(request)) => self.request(request).await,
                     // The client has nothing more to ask, and goes on listening.
                     Ok(None) => is_open = false,
-                    Err(status) => return End::Status(status),
+                    Err(error) => return End::Status(stream_status(error)),
                 },
                 _ = ticks.tick() => self.stream.notify_progress(),
                 () = &mut closing => return End::Status(status(EtcdError::Stopped)),

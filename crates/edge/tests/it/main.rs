@@ -13,6 +13,8 @@ mod calls;
 #[cfg(test)]
 mod kv;
 #[cfg(test)]
+mod lease;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod v2;

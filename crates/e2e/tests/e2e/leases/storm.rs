@@ -13,7 +13,7 @@ const LEASES: usize = 5_000;
 /// Connections that grant.
 const GRANTERS: usize = 8;
 /// From the first grant to the second in which all expire; granting must be over well before.
-const UNTIL_EXPIRY: Duration = Duration::from_secs(60);
+const UNTIL_EXPIRY: Duration = Duration::from_secs(40);
 /// A leader revokes at most a thousand in a second; on a loaded machine half of that.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long other traffic may take meanwhile.
