@@ -47,9 +47,10 @@ async fn read_until(stream: &mut DuplexStream, end: &str) -> String {
 
 async fn eventually(member: &Member, watchers: usize) {
     let handle = member.node.handle();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     let reached = async {
         while handle.v2_watchers() != watchers {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     let reached = tokio::time::timeout(PATIENCE, reached).await;
