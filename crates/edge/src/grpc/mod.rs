@@ -119,13 +119,13 @@ impl Grpc {
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
         let call = match preamble::read(request.method(), request.headers()) {
             Ok(call) => call,
-            Err(refusal) => return refusal.into_response().map(Outgoing::bare),
+            Err(refusal) => return bare(refusal.into_response()),
         };
         let place = match methods::find(request.uri().path()) {
             Found::Method(place) => place,
             unknown => {
                 let status = Status::unimplemented(text_of(unknown, request.uri().path()));
-                return status.into_http().map(Outgoing::bare);
+                return bare(status.into_http());
             }
         };
         self.answer_method(request, call, place).await
@@ -198,6 +198,12 @@ fn text_of(unknown: Found<'_>, path: &str) -> String {
     }
 }
 
+/// An answer that belongs to no method.
+fn bare(mut response: Response<Body>) -> Response<Outgoing> {
+    outgoing::spell_as_go(response.headers_mut());
+    response.map(Outgoing::bare)
+}
+
 fn finish(
     response: Response<Body>,
     call: &Preamble,
@@ -208,7 +214,7 @@ fn finish(
     if let Some(content_type) = &call.content_type {
         parts.headers.insert(header::CONTENT_TYPE, content_type.clone());
     }
-    let body = Outgoing::new(body, &parts.headers, account, cut);
+    let body = Outgoing::new(body, &mut parts.headers, account, cut);
     Response::from_parts(parts, body)
 }
 

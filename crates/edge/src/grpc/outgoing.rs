@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
@@ -75,11 +75,12 @@ impl Outgoing {
     /// The answer of a method, of which `headers` may say the end already.
     pub(super) fn new(
         body: tonic::body::Body,
-        headers: &HeaderMap,
+        headers: &mut HeaderMap,
         account: Account,
         cut: Option<Cut>,
     ) -> Self {
         let mut this = Self { body, cut, account: Some(account), ended: false };
+        spell_as_go(headers);
         if let Some(code) = code_of(headers) {
             this.close(code);
         }
@@ -119,12 +120,16 @@ impl Body for Outgoing {
             this.close(status.code());
             let mut trailers = HeaderMap::new();
             let written = status.add_header(&mut trailers);
+            spell_as_go(&mut trailers);
             return Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))));
         }
-        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
+        let Some(mut frame) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
             this.ended = true;
             return Poll::Ready(None);
         };
+        if let Some(trailers) = frame.as_mut().ok().and_then(Frame::trailers_mut) {
+            spell_as_go(trailers);
+        }
         if let Ok(frame) = &frame {
             if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                 account.count(data);
@@ -145,6 +150,27 @@ impl Body for Outgoing {
     }
 }
 
+/// Writes the message as grpc-go does, which spells out more characters than tonic.
+pub(super) fn spell_as_go(headers: &mut HeaderMap) {
+    let Some(message) = headers.get_mut("grpc-message") else { return };
+    let bytes = message.as_bytes();
+    let mut spelled = String::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).filter(|_| *byte == b'%');
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
+        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        at += if decoded.is_some() { 3 } else { 1 };
+        match decoded.unwrap_or(*byte) {
+            plain @ b' '..=b'~' if plain != b'%' => spelled.push(char::from(plain)),
+            other => spelled.push_str(&format!("%{other:02X}")),
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&spelled) {
+        *message = value;
+    }
+}
+
 fn code_of(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
 }
@@ -152,6 +178,22 @@ fn code_of(headers: &HeaderMap) -> Option<Code> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_spelled_as_by_go() {
+        for (text, spelled) in [
+            ("etcdserver: key is not provided", "etcdserver: key is not provided"),
+            ("a \"b\" <c> 100%", "a \"b\" <c> 100%25"),
+            ("é\n", "%C3%A9%0A"),
+            ("", ""),
+        ] {
+            let mut headers = HeaderMap::new();
+            Status::unknown(text).add_header(&mut headers).unwrap();
+            spell_as_go(&mut headers);
+            let found = headers.get("grpc-message").map(|value| value.to_str().unwrap());
+            assert_eq!(found.unwrap_or_default(), spelled);
+        }
+    }
 
     #[test]
     fn messages_are_counted_however_they_are_cut() {

@@ -46,7 +46,7 @@ pub(super) fn add_calls(families: &mut Families, tally: &Tally) {
     families.counter(name, "Bytes sent to gRPC clients.", &[], as_f64(sent));
     for (kind, version, count) in tally.versions() {
         let name = "etcd_server_client_requests_total";
-        let labels = [("type", kind), ("client_api_version", version.as_str())];
+        let labels = [("client_api_version", version.as_str()), ("type", kind)];
         families.counter(name, "Calls by version of the client.", &labels, as_f64(count));
     }
 }
