@@ -58,7 +58,7 @@ fn next_pairs(last_pairs: usize, last_bytes: usize, wanted_bytes: usize) -> usiz
 }
 
 type Read = Result<Option<RangePiece>, EtcdError>;
-type Reading = Pin<Box<dyn Future<Output = (RangeStream, Read)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Box<RangeStream>, Read)> + Send>>;
 
 /// The messages of a streamed range.
 pub(crate) struct RangePieces {
@@ -69,14 +69,19 @@ pub(crate) struct RangePieces {
 }
 
 enum State {
-    Idle(RangeStream),
+    Idle(Box<RangeStream>),
     Reading(Reading),
     Ended,
 }
 
 impl RangePieces {
     pub(super) fn new(handle: Handle, stream: RangeStream, wanted_bytes: usize) -> Self {
-        Self { handle, pairs: FIRST_PIECE_PAIRS, wanted_bytes, state: State::Idle(stream) }
+        Self {
+            handle,
+            pairs: FIRST_PIECE_PAIRS,
+            wanted_bytes,
+            state: State::Idle(Box::new(stream)),
+        }
     }
 
     fn message(&mut self, piece: RangePiece) -> RangeStreamResponse {

@@ -160,7 +160,7 @@ async fn pieces_of_a_stream_make_up_the_range() {
             others.iter().all(|piece| piece.header.is_none() && !piece.more && piece.count == 0)
         );
         assert_eq!((last.header, last.more, last.count), (whole.header, whole.more, whole.count));
-        let all: Vec<_> = pieces.iter().flat_map(|piece| pairs(piece)).collect();
+        let all: Vec<_> = pieces.iter().flat_map(pairs).collect();
         assert_eq!(all, pairs(&whole), "limit {limit}");
         assert!(pieces[0].kvs.len() <= 10);
     }
