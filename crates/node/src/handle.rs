@@ -473,7 +473,7 @@ impl Handle {
                 _ => return Ok(outcome),
             }
             if Instant::now() >= deadline {
-                return Err(self.timeout_error());
+                return Err(self.timeout_error(deadline));
             }
         }
     }
@@ -497,7 +497,7 @@ impl Handle {
         match timeout_at(deadline, receiver).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => Err(EtcdError::Stopped),
-            Err(_) => Err(self.timeout_error()),
+            Err(_) => Err(self.timeout_error(deadline)),
         }
     }
 
@@ -547,14 +547,6 @@ impl Handle {
 
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.inner.options.timing.request_timeout()
-    }
-
-    pub(crate) fn timeout_error(&self) -> EtcdError {
-        if self.leader() == NodeId(0) {
-            EtcdError::TimeoutDueToLeaderFail
-        } else {
-            EtcdError::Timeout
-        }
     }
 }
 

@@ -26,6 +26,7 @@ mod readers;
 mod reads;
 mod request_id;
 mod shared;
+mod silence;
 mod waiters;
 
 mod apply_thread;

@@ -120,7 +120,7 @@ impl RaftThread {
         self.leaderless_since = None;
         if leader != before {
             tracing::info!(%local, %term, %leader, "leader elected");
-            self.shared.counters.leader_changes.add(1);
+            self.shared.leader_found();
         }
         if lost_leader || leader != before {
             self.shared.waiters.leader_lost(local, leader);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::sync::{RwLockWriteGuard, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apply::Machine;
 use backend::{EngineError, Overlay, Reader, Sizes, View};
@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     /// The raft thread's pulse.
     pub(crate) beat: Beat,
     pub(crate) raft: watch::Sender<RaftView>,
+    leader_elected: Mutex<Option<Instant>>,
     pub(crate) status: Mutex<Option<consensus::Status>>,
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
@@ -112,6 +113,7 @@ impl Shared {
             leasing: Leasing::new(),
             beat: Beat::new(),
             raft: watch::Sender::new(raft),
+            leader_elected: Mutex::new(None),
             status: Mutex::new(None),
             commit: AtomicU64::new(0),
             applied: AtomicU64::new(0),
@@ -134,6 +136,18 @@ impl Shared {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Published> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When this member came to know its present leader.
+    pub(crate) fn leader_elected(&self) -> Option<Instant> {
+        *self.leader_elected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A leader has been elected just now.
+    pub(crate) fn leader_found(&self) {
+        let now = Some(Instant::now());
+        *self.leader_elected.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.counters.leader_changes.add(1);
     }
 
     /// Looks at the membership again, which has changed.
