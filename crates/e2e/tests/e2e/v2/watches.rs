@@ -35,7 +35,7 @@ fn the_history_of_a_member_outlives_its_restarts() {
     assert_eq!(removed.expect("the directory goes").status, 200);
     while index_of(server) < 1_100 {
         let index = put(server, "k", "value=v");
-        if index % 100 == 0 {
+        if index.is_multiple_of(100) {
             put(server, "_hidden", "value=v");
         }
     }
