@@ -229,12 +229,24 @@ fn merge(
         }
     }
     for (flag, newer, given) in older {
+        refuse_both(flag, newer, &settings)?;
         notes.push(
             Note::warn("flag has a newer name").with("flag", flag.name).with("newer-name", newer),
         );
         settings.insert(newer, given);
     }
     Ok(settings)
+}
+
+/// The one flag of which etcd 3.6 does not take both names; of all others the older one wins.
+fn refuse_both(flag: &Flag, newer: &str, settings: &Settings) -> Result<(), ConfigError> {
+    if newer != "warning-unary-request-duration" || !settings.contains_key(newer) {
+        return Ok(());
+    }
+    let older = flag.name;
+    Err(ConfigError::Verify(format!(
+        "both --{older} and --{newer} flags are set. Use only --{newer}"
+    )))
 }
 
 fn refusal(flag: &Flag, given: &Given) -> ConfigError {

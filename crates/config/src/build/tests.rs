@@ -216,6 +216,15 @@ fn compaction_and_warnings_have_defaults_and_older_names() {
     assert_eq!(serving.warning_apply_duration.as_secs(), 2);
     assert_eq!(serving.warning_unary_request_duration.as_secs(), 3);
     assert!(serving.extensive_metrics);
+    let both =
+        "--experimental-warning-unary-request-duration=1s --warning-unary-request-duration=2s";
+    let error = run(both, &[]).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(
+        error.to_string(),
+        "both --experimental-warning-unary-request-duration and --warning-unary-request-duration \
+         flags are set. Use only --warning-unary-request-duration"
+    );
     let serving = config_of("--compaction-batch-limit=-5 --compaction-sleep-interval=-1s").serving;
     assert_eq!((serving.compaction_batch_rows, serving.compaction_pause.as_millis()), (1000, 10));
 }
