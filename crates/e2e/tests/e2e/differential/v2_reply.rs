@@ -37,8 +37,11 @@ pub(super) fn event(line: &str) -> Reply {
     reply
 }
 
+/// The first of several counts; another value than these leaves the order open or is refused.
 fn is_sorted(request: &Request) -> bool {
-    ["sorted=true", "sorted=1", "sorted=T"].iter().any(|text| request.target.contains(text))
+    let query = request.target.split_once('?').map_or("", |(_, query)| query);
+    let first = query.split('&').find_map(|parameter| parameter.strip_prefix("sorted="));
+    first.is_some_and(|value| ["true", "1", "t", "T", "TRUE", "True"].contains(&value))
 }
 
 fn body(text: &str, is_sorted: bool, reply: &mut Reply) {
