@@ -124,7 +124,7 @@ impl Requests {
     }
 
     pub(super) fn put(&mut self) -> PutRequest {
-        let lease = if self.one_in(4) { self.lease() } else { 0 };
+        let lease = if self.one_in(3) { self.lease() } else { 0 };
         let ignore_value = self.one_in(10);
         PutRequest {
             key: self.key(),
@@ -153,7 +153,7 @@ impl Requests {
             sort_order: if self.one_in(3) { self.rng.random_range(0..3) } else { 0 },
             sort_target: 0,
             serializable: self.one_in(4),
-            keys_only: self.one_in(5),
+            keys_only: self.one_in(3),
             count_only: self.one_in(8),
             ..RangeRequest::default()
         }
@@ -165,6 +165,8 @@ impl Requests {
             range.sort_target = self.rng.random_range(0..5);
         }
         if self.one_in(100) {
+            // Only of a revision that can be read: which refusal comes first is another question.
+            range.revision = 0;
             range.sort_order = *[-1, 99].choose(&mut self.rng).expect("not empty");
         }
         let bound = |this: &mut Self| if this.one_in(8) { this.at_revision() } else { 0 };
@@ -225,12 +227,12 @@ impl Requests {
         }
         let known = open.ids.choose(&mut self.rng).copied();
         let union = match self.rng.random_range(0..20) {
-            0..=11 => Some(RequestUnion::CreateRequest(self.create())),
-            12 | 13 => {
+            0..=9 => Some(RequestUnion::CreateRequest(self.create())),
+            10 | 11 => {
                 let watch_id = known.filter(|_| !self.one_in(4)).unwrap_or(1234);
                 Some(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }))
             }
-            14..=16 => Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
+            12..=16 => Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
             17 => None,
             18 => return Operation::HalfClose { stream },
             _ => return Operation::Close { stream },
@@ -270,7 +272,7 @@ impl Requests {
 
     fn start_revision(&mut self) -> i64 {
         match self.rng.random_range(0..8) {
-            0 => self.revision + self.rng.random_range(1..9),
+            0 | 6 | 7 => self.revision + self.rng.random_range(1..9),
             1 if self.compacted > 1 => self.rng.random_range(1..self.compacted),
             2 => self.compacted.max(1),
             _ => self.rng.random_range(self.compacted.max(1)..=self.revision),
@@ -295,13 +297,14 @@ impl Requests {
         .expect("not empty");
         let random: Bytes =
             (0..self.rng.random_range(1..12)).map(|_| self.rng.random::<u8>()).collect();
-        let proper = framed(0, &self.range().encode_to_vec());
+        let range = RangeRequest { keys_only: false, ..self.range() };
+        let proper = framed(0, &range.encode_to_vec());
         let cut = proper.slice(..self.rng.random_range(1..proper.len()));
         let raw = |path, body, content_type| Operation::Raw { path, body, content_type };
         let grpc = "application/grpc";
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..10) {
             0 => Operation::Call { path, request: random },
-            1 => Operation::Call { path: unknown, request: random },
+            1 | 8 | 9 => Operation::Call { path: unknown, request: random },
             2 => raw(path, cut, grpc),
             3 => raw(path, framed(1, &random), grpc),
             4 => raw(path, framed(0x77, &random), grpc),
@@ -342,15 +345,16 @@ impl Generator for Requests {
             530..680 => call("/etcdserverpb.KV/Txn", &v3_txn::txn(self, 0)),
             680..695 => call(COMPACT, &self.compaction()),
             695..800 => self.lease_operation(),
+            920..945 if self.compacted < 0 => {
+                call(HASH_KV, &HashKvRequest { revision: self.at_revision() })
+            }
             800..945 => self.watch_operation(),
             945..990 => self.broken(),
             990..993 => self.oversized(),
-            993..995 if self.compacted < 0 => {
-                call(HASH_KV, &HashKvRequest { revision: self.at_revision() })
-            }
             995 | 996 if self.compacted > 1 => {
                 let start_revision = -self.rng.random_range(1..9);
-                let create = WatchCreateRequest { start_revision, ..self.create() };
+                let range_end = Bytes::new();
+                let create = WatchCreateRequest { start_revision, range_end, ..self.create() };
                 Operation::WatchRefused { create }
             }
             993..998 => {
