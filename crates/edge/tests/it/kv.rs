@@ -55,7 +55,7 @@ fn pairs(reply: &RangeResponse) -> Vec<(Bytes, Bytes, i64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_range_is_whole_while_it_is_overwritten_and_compacted() {
-    const KEYS: usize = 20_000;
+    const KEYS: usize = 100_000;
     let member = Setup::new().start().await;
     let mut kv = KvClient::new(member.channel().await).max_decoding_message_size(usize::MAX);
     fill(&mut kv, KEYS, "0").await;
@@ -71,7 +71,7 @@ async fn a_large_range_is_whole_while_it_is_overwritten_and_compacted() {
     while !writing.is_finished() || reads < 3 {
         let reply = kv.range(all()).await.unwrap().into_inner();
         let revision = reply.header.unwrap().revision;
-        assert_eq!((reply.kvs.len(), reply.count, reply.more), (KEYS, 20_000, false));
+        assert_eq!((reply.kvs.len(), reply.count, reply.more), (KEYS, 100_000, false));
         let found = pairs(&reply);
         assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(found.iter().all(|(_, _, modified)| *modified <= revision));
