@@ -109,6 +109,8 @@ fn by_command(words: &str, text: String) -> String {
     }
     let is_unordered = words.contains("endpoint health")
         || words.contains("member list")
+        // By the time left, which a member that is not the leader does not know.
+        || words.contains("lease list")
         || words.starts_with("ls") && !words.contains("--sort");
     if is_unordered {
         return sorted_lines(&text);
