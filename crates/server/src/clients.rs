@@ -18,6 +18,9 @@ const HANDOVER_MAX: usize = 1024;
 const RESERVED_DESCRIPTORS: u64 = 150;
 /// Pause after accept failed, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Keep-alive period of TCP connections, as of etcd's client listeners. Nothing is ever written to a
+/// long-poll that waits, so this alone finds out that its client is gone without a word.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 enum Accepted {
     Tcp(std::net::TcpStream),
@@ -136,11 +139,9 @@ impl Serving {
         async move {
             match connection {
                 Accepted::Tcp(stream) => {
-                    let ready = stream
-                        .set_nonblocking(true)
-                        .and_then(|()| stream.set_nodelay(true))
-                        .and_then(|()| tokio::net::TcpStream::from_std(stream));
-                    if let Ok(stream) = ready {
+                    let ready = tune(&stream);
+                    if let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream))
+                    {
                         serve_connection(stream, router, limits, stopped).await;
                     }
                 }
@@ -156,6 +157,15 @@ impl Serving {
             open.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Sets what every TCP connection of a client has.
+fn tune(stream: &std::net::TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 enum Listener {
@@ -196,3 +206,6 @@ fn connection_limit() -> usize {
     let descriptors = limit.map_or(1024, |(soft, _)| soft);
     usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests;
