@@ -53,7 +53,9 @@ impl Leasing {
         Self { origin: Instant::now(), state: Mutex::default() }
     }
 
-    /// The first entry of `term` is applied: if this member leads it, deadlines begin.
+    /// The first entry of `term` is applied: if this member leads it, deadlines begin. Raft may put
+    /// another empty entry into the same term (in place of a member change that came too early),
+    /// which must not give all leases a new life.
     pub(crate) fn promote(
         &self,
         raft: &watch::Sender<RaftView>,
@@ -62,7 +64,8 @@ impl Leasing {
         extend: Duration,
     ) {
         let mut state = self.enter(raft);
-        if !leads(raft, term) {
+        let has_begun = state.deadlines.is_leading() && state.term == term;
+        if has_begun || !leads(raft, term) {
             return;
         }
         state.step_down();

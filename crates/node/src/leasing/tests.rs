@@ -42,6 +42,18 @@ fn deadlines_begin_with_the_first_entry_of_the_own_term() {
 }
 
 #[test]
+fn a_second_empty_entry_of_a_term_changes_no_deadline() {
+    let (leasing, raft) = leading();
+    expire(&leasing, &raft);
+    assert!(matches!(leasing.renew(&raft, LEASE), Attempt::Expired(_)));
+    leasing.promote(&raft, Term(5), &table(), EXTEND);
+    assert!(matches!(leasing.renew(&raft, LEASE), Attempt::Expired(_)));
+    raft.send_replace(role(6, true));
+    leasing.promote(&raft, Term(6), &table(), EXTEND);
+    assert!(matches!(leasing.renew(&raft, LEASE), Attempt::Renewed(60)), "the next term does");
+}
+
+#[test]
 fn whoever_sees_the_new_role_sees_no_deadline() {
     // Lost and won again in a later term, with nobody looking in between.
     for role in [role(5, false), role(6, false), role(6, true)] {
