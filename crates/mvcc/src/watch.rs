@@ -233,7 +233,8 @@ impl Watchers {
         Some((self.watchers.get(key)?.next, self.published))
     }
 
-    /// Whether any watcher that is behind wants the pairs before the events.
+    /// Whether any watcher whose turn is near wants the pairs before the events. One that comes later
+    /// is not served from a piece without them.
     #[must_use]
     pub fn wants_previous(&self) -> bool {
         let wants = |(_, key): &(u64, WatcherKey)| {
@@ -244,25 +245,35 @@ impl Watchers {
 
     /// Serves watchers that are behind from the newest revisions in memory, as far as one response
     /// goes; `false` when the one whose turn it is needs older ones, or there is none. `compacted` is
-    /// the compacted revision of the store: a pair from below it is not shown any more.
-    pub fn catch_up_recent(&mut self, compacted: i64, sink: &mut dyn Sink) -> bool {
+    /// the compacted revision of the store: a pair from below it is not shown any more. A piece ends
+    /// with the revision that takes it over `bytes_max`.
+    pub fn catch_up_recent(
+        &mut self,
+        compacted: i64,
+        bytes_max: usize,
+        sink: &mut dyn Sink,
+    ) -> bool {
         let Some((from, _)) = self.wanted_history() else { return false };
         if self.recent.front().is_none_or(|oldest| oldest.revision > from) {
             return false;
         }
         let first = self.recent.partition_point(|recent| recent.revision < from);
-        let some = self.recent.range(first..).take(limits::WATCH_CATCH_UP_REVISIONS);
-        let revisions: Vec<(i64, Arc<[Event]>)> = some
-            .map(|recent| {
-                let events = Arc::clone(&recent.events);
-                let is_visible = recent.revision > compacted;
-                (recent.revision, if is_visible { events } else { without_previous(&events) })
-            })
-            .collect();
+        let mut size = PieceSize::new(bytes_max);
+        let mut revisions: Vec<(i64, Arc<[Event]>)> = Vec::new();
+        for recent in self.recent.range(first..) {
+            if size.is_full() {
+                break;
+            }
+            size.add(recent.events.len(), recent.bytes);
+            let events = Arc::clone(&recent.events);
+            let is_visible = recent.revision > compacted;
+            let events = if is_visible { events } else { without_previous(&events) };
+            revisions.push((recent.revision, events));
+        }
         let is_all = first + revisions.len() == self.recent.len();
         let last = revisions.last().map_or(self.published, |(revision, _)| *revision);
         let through = if is_all { self.published } else { last };
-        self.serve(from, through, &revisions, sink);
+        self.serve(&Piece { from, through, revisions: &revisions, has_previous: true }, sink);
         true
     }
 
@@ -280,8 +291,13 @@ impl Watchers {
             }
             sink.compacted(key, chunk.compacted);
         }
-        let through = chunk.through.min(self.published);
-        self.serve(chunk.from, through, &chunk.revisions, sink);
+        let piece = Piece {
+            from: chunk.from,
+            through: chunk.through.min(self.published),
+            revisions: &chunk.revisions,
+            has_previous: chunk.has_previous,
+        };
+        self.serve(&piece, sink);
     }
 
     /// The stream has room again.
@@ -364,27 +380,22 @@ impl Watchers {
         }
     }
 
-    /// Gives the events of `revisions`, which are all there are from `from` to `through`, to the
-    /// watchers whose turn it is.
-    fn serve<E: AsRef<[Event]>>(
-        &mut self,
-        from: i64,
-        through: i64,
-        revisions: &[(i64, E)],
-        sink: &mut dyn Sink,
-    ) {
+    /// Gives the events of a piece to the watchers whose turn it is, until so many events were looked
+    /// at that others should have the table.
+    fn serve<E: AsRef<[Event]>>(&mut self, piece: &Piece<'_, E>, sink: &mut dyn Sink) {
         self.round += 1;
+        let mut looked_at = 0;
         let turns = self.turns.iter().take(limits::WATCH_CATCH_UP_WATCHERS);
         let keys: Vec<WatcherKey> = turns.map(|(_, key)| *key).collect();
         for key in keys {
             let Some(watcher) = self.watchers.get_mut(&key) else { continue };
-            if !(from..=through).contains(&watcher.next) {
+            let spec = &watcher.spec;
+            if !piece.holds(watcher.next) || (spec.prev_kv && !piece.has_previous) {
                 continue;
             }
-            let first = revisions.partition_point(|(revision, _)| *revision < watcher.next);
-            let spec = &watcher.spec;
-            let events = revisions[first..].iter().flat_map(|(_, events)| events.as_ref());
-            let wanted: Vec<&Event> = events
+            let wanted: Vec<&Event> = piece
+                .events_from(watcher.next)
+                .inspect(|_| looked_at += 1)
                 .filter(|event| spec.wants(event) && spec.range.contains(&event.key))
                 .collect();
             let has_events = !wanted.is_empty();
@@ -393,9 +404,12 @@ impl Watchers {
                 continue;
             }
             watcher.is_quiet &= !has_events;
-            watcher.next = through + 1;
+            watcher.next = piece.through + 1;
             self.detach(key);
             self.settle(key);
+            if looked_at >= limits::WATCH_CATCH_UP_EVENTS {
+                return;
+            }
         }
     }
 
@@ -506,6 +520,53 @@ impl Watchers {
         assert_eq!(ids, self.watchers.len(), "streams do not mirror the watchers");
         let last = self.recent.back().map(|recent| recent.revision);
         assert!(last.is_none_or(|last| last == self.published), "recent revisions end at {last:?}");
+    }
+}
+
+/// Everything that happened from one revision through another.
+struct Piece<'a, E> {
+    from: i64,
+    through: i64,
+    revisions: &'a [(i64, E)],
+    /// Whether the events know the pairs before them.
+    has_previous: bool,
+}
+
+impl<E: AsRef<[Event]>> Piece<'_, E> {
+    fn holds(&self, revision: i64) -> bool {
+        (self.from..=self.through).contains(&revision)
+    }
+
+    fn events_from(&self, revision: i64) -> impl Iterator<Item = &Event> {
+        let first = self.revisions.partition_point(|(at, _)| *at < revision);
+        self.revisions[first..].iter().flat_map(|(_, events)| events.as_ref())
+    }
+}
+
+/// How much a piece holds. It is full when one more revision is too many.
+struct PieceSize {
+    revisions: usize,
+    events: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl PieceSize {
+    fn new(bytes_max: usize) -> Self {
+        Self { revisions: 0, events: 0, bytes: 0, bytes_max }
+    }
+
+    /// Adds one revision.
+    fn add(&mut self, events: usize, bytes: usize) {
+        self.revisions += 1;
+        self.events += events;
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.revisions >= limits::WATCH_CATCH_UP_REVISIONS
+            || self.events >= limits::WATCH_CATCH_UP_REVISIONS
+            || self.bytes >= self.bytes_max
     }
 }
 

@@ -50,4 +50,4 @@ pub use peer_api::version_json;
 pub use reads::{RangePiece, RangeStream};
 pub use shared::{OverlayHistory, StopReason, ViewSource};
 pub use v2_watch::{V2Events, V2Leave, V2Next, V2Notice, V2Watch, V2Watchers};
-pub use watch::{WatchFigures, WatchItem, WatchStream};
+pub use watch::{WatchCharge, WatchFigures, WatchItem, WatchStream};

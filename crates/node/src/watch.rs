@@ -27,7 +27,7 @@ use types::limits;
 use crate::shared::{Shared, StopReason};
 use queue::{Queue, Queues};
 
-pub use queue::WatchItem;
+pub use queue::{WatchCharge, WatchItem};
 pub use stream::WatchStream;
 
 /// Revisions published under one hold of the table's lock.
@@ -140,11 +140,14 @@ impl WatchHub {
                 let mut sink = self.sink(&table.queues);
                 for (revision, events) in revisions.by_ref().take(PUBLISH_CHUNK) {
                     table.watchers.publish(revision, Arc::from(events), &mut sink);
+                    if sink.deliveries >= limits::WATCH_PUBLISH_DELIVERIES {
+                        break;
+                    }
                 }
             }
             let table = self.lock_table();
             self.published.send_replace(table.watchers.published());
-            if table.watchers.behind() > 0 {
+            if table.watchers.wanted_history().is_some() {
                 self.catch_up_bell.notify_one();
             }
         }
@@ -161,7 +164,8 @@ impl WatchHub {
                 return;
             }
             let Table { watchers, queues, .. } = &mut *table;
-            if watchers.catch_up_recent(compacted, &mut self.sink(queues)) {
+            let bytes_max = self.piece_bytes();
+            if watchers.catch_up_recent(compacted, bytes_max, &mut self.sink(queues)) {
                 continue;
             }
             let Some((from, to)) = watchers.wanted_history() else {
@@ -170,7 +174,7 @@ impl WatchHub {
             };
             let with_previous = watchers.wants_previous();
             drop(table);
-            match history::read_chunk(shared, from, to, with_previous) {
+            match history::read_chunk(shared, (from, to), bytes_max, with_previous) {
                 Ok(chunk) => {
                     let Table { watchers, queues, .. } = &mut *self.lock_table();
                     watchers.catch_up(chunk, &mut self.sink(queues));
@@ -184,7 +188,17 @@ impl WatchHub {
     }
 
     fn sink<'a>(&'a self, queues: &'a BTreeMap<u64, Arc<Queue>>) -> Queues<'a> {
-        Queues { queues, events_sent: &self.events_sent }
+        Queues { queues, events_sent: &self.events_sent, deliveries: 0 }
+    }
+
+    /// How long a response to a watcher that is behind may be. A stream that is never read holds one
+    /// however full the others are, so they get short then.
+    fn piece_bytes(&self) -> usize {
+        if self.queued_bytes.load(Ordering::Relaxed) > limits::WATCH_QUEUED_BYTES / 2 {
+            limits::WATCH_CATCH_UP_SHORT_BYTES
+        } else {
+            limits::WATCH_CATCH_UP_BYTES
+        }
     }
 
     /// Waits for something to publish and takes all of it; `None` at the end.

@@ -53,6 +53,14 @@ pub const WATCH_QUEUED_BYTES: usize = 256 * 1024 * 1024;
 pub const WATCH_CATCH_UP_REVISIONS: usize = 1000;
 /// Bytes of rows after which a catch-up response is not made longer.
 pub const WATCH_CATCH_UP_BYTES: usize = 1024 * 1024;
+/// The same while the queues of all streams hold more than half of what they may.
+pub const WATCH_CATCH_UP_SHORT_BYTES: usize = 64 * 1024;
+/// Events looked at for watchers that are behind under one hold of the table, after which others
+/// come first.
+pub const WATCH_CATCH_UP_EVENTS: usize = 65_536;
+/// Responses queued under one hold of the table, after which others come first; those of one
+/// revision are not held up.
+pub const WATCH_PUBLISH_DELIVERIES: u64 = 4096;
 /// Watchers served by one piece of history, as in etcd; the others wait for their turn.
 pub const WATCH_CATCH_UP_WATCHERS: usize = 512;
 /// Newest revisions kept in memory for watchers that are a little behind; older ones are read from

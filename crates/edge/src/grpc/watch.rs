@@ -7,14 +7,15 @@
 //! Invariants: responses leave in the order of the queue.
 //! Source:     api-v3.md 3.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mvcc::watch::{Refusal, WatchSpec};
 use mvcc::{Event, EventKind};
-use node::{Handle, WatchItem, WatchStream};
+use node::{Handle, WatchCharge, WatchItem, WatchStream};
 use prost::Message as _;
 use proto::StoredKeyValue;
 use proto::etcdserverpb::watch_create_request::FilterType;
@@ -23,7 +24,7 @@ use proto::etcdserverpb::watch_server::Watch;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use proto::mvccpb;
 use tokio::sync::mpsc;
-use tonic::codegen::tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use types::{EtcdError, KeyRange, limits};
 
@@ -66,11 +67,34 @@ impl Watch for WatchService {
             handle: self.handle.clone(),
             stream: self.handle.watch_stream(),
             replies,
+            created: VecDeque::new(),
             fragmented: BTreeSet::new(),
             fragment_bytes: self.fragment_bytes,
         };
         tokio::spawn(session.run(request.into_inner(), self.progress_interval));
-        Ok(Response::new(Box::pin(ReceiverStream::new(received))))
+        Ok(Response::new(Box::pin(Replies { received, last: None })))
+    }
+}
+
+/// A response on its way, with what it holds in the stream's account.
+type Outgoing = Result<(WatchResponse, Option<WatchCharge>), Status>;
+
+/// What the transport reads from. That it asks again says that what it got before has left.
+struct Replies {
+    received: mpsc::Receiver<Outgoing>,
+    last: Option<WatchCharge>,
+}
+
+impl Stream for Replies {
+    type Item = Result<WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.last = None;
+        let Some(next) = ready!(self.received.poll_recv(context)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(next.map(|(response, charge)| {
+            self.last = charge;
+            response
+        })))
     }
 }
 
@@ -86,7 +110,9 @@ enum End {
 struct Session {
     handle: Handle,
     stream: WatchStream,
-    replies: mpsc::Sender<Result<WatchResponse, Status>>,
+    replies: mpsc::Sender<Outgoing>,
+    /// Whether those watchers may be fragmented whose creation has not been answered yet, in order.
+    created: VecDeque<bool>,
     /// Watchers whose responses may be split.
     fragmented: BTreeSet<i64>,
     fragment_bytes: usize,
@@ -114,8 +140,13 @@ impl Session {
         let mut is_open = true;
         loop {
             tokio::select! {
-                item = self.stream.next() => {
-                    if self.reply(item).await.is_err() {
+                (item, charge) = self.stream.next() => {
+                    let sent = tokio::select! {
+                        sent = self.reply(item, charge) => sent,
+                        // A client that does not read must not hold up the end.
+                        () = &mut closing => return End::Status(status(EtcdError::Stopped)),
+                    };
+                    if sent.is_err() {
                         return End::Gone;
                     }
                 }
@@ -152,26 +183,34 @@ impl Session {
             prev_kv: request.prev_kv,
             progress_notify: request.progress_notify,
         };
-        let created = self.stream.create(request.watch_id, spec, request.start_revision);
-        if let (Some(id), true) = (created, request.fragment) {
-            self.fragmented.insert(id);
-        }
+        self.created.push_back(request.fragment);
+        self.stream.create(request.watch_id, spec, request.start_revision);
     }
 
     /// Sends what an item says; an error when nobody listens any more.
-    async fn reply(&mut self, item: WatchItem) -> Result<(), ()> {
+    async fn reply(&mut self, item: WatchItem, charge: WatchCharge) -> Result<(), ()> {
         let response = self.response(item);
+        self.note_fragment(&response);
         let may_split = self.fragmented.contains(&response.watch_id) && response.events.len() > 1;
-        if response.canceled {
-            self.fragmented.remove(&response.watch_id);
-        }
         if !may_split || response.encoded_len() < self.fragment_bytes {
-            return self.replies.send(Ok(response)).await.map_err(drop);
+            return self.replies.send(Ok((response, Some(charge)))).await.map_err(drop);
         }
+        let mut charge = Some(charge);
         for part in fragments(response, self.fragment_bytes) {
-            self.replies.send(Ok(part)).await.map_err(drop)?;
+            let held = charge.take_if(|_| !part.fragment);
+            self.replies.send(Ok((part, held))).await.map_err(drop)?;
         }
         Ok(())
+    }
+
+    /// Keeps in mind whose responses may be split, from the answer to the creation of a watcher to
+    /// that of its end.
+    fn note_fragment(&mut self, response: &WatchResponse) {
+        if response.created && self.created.pop_front() == Some(true) && !response.canceled {
+            self.fragmented.insert(response.watch_id);
+        } else if response.canceled {
+            self.fragmented.remove(&response.watch_id);
+        }
     }
 
     fn response(&self, item: WatchItem) -> WatchResponse {

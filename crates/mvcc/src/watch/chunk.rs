@@ -13,8 +13,9 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use types::{RevKey, limits};
+use types::RevKey;
 
+use super::PieceSize;
 use crate::history::{History, HistoryFault};
 use crate::kv::KvView;
 use crate::store::Store;
@@ -27,12 +28,14 @@ pub struct Chunk {
     pub(super) through: i64,
     pub(super) compacted: i64,
     pub(super) revisions: Vec<(i64, Vec<Event>)>,
+    pub(super) has_previous: bool,
     /// Where the pairs before some of the events are: positions of revision and event, and row.
     wanted: Vec<(usize, usize, RevKey)>,
 }
 
 impl Chunk {
-    /// Reads whole revisions from `from` to `to` at most, about as many as one response holds.
+    /// Reads whole revisions from `from` to `to` at most, about as many as one response holds; a
+    /// piece ends with the revision that takes it over `bytes_max`.
     ///
     /// `compacted` is the compacted revision when the rows were pinned. Revisions below it have
     /// holes; watchers that need them are ended by it.
@@ -44,11 +47,19 @@ impl Chunk {
         from: i64,
         to: i64,
         compacted: i64,
+        bytes_max: usize,
     ) -> Result<Self, HistoryFault> {
-        let mut chunk =
-            Self { from, through: to, compacted, revisions: Vec::new(), wanted: Vec::new() };
+        let mut chunk = Self {
+            from,
+            through: to,
+            compacted,
+            revisions: Vec::new(),
+            has_previous: false,
+            wanted: Vec::new(),
+        };
         // Below it nobody is served; a watcher that starts there has been ended.
         let first = from.max(compacted);
+        let mut size = PieceSize::new(bytes_max);
         let (mut rows, mut bytes) = (0, 0);
         let mut malformed = None;
         history.scan(RevKey::new(first, 0), &mut |revision, tombstone, row| {
@@ -56,13 +67,12 @@ impl Chunk {
                 return ControlFlow::Break(());
             }
             let last = chunk.revisions.last().map(|(last, _)| *last);
-            let is_next = last.is_some_and(|last| last != revision.main);
-            let is_full = chunk.revisions.len() >= limits::WATCH_CATCH_UP_REVISIONS
-                || rows >= limits::WATCH_CATCH_UP_REVISIONS
-                || bytes >= limits::WATCH_CATCH_UP_BYTES;
-            if is_next && is_full {
-                chunk.through = revision.main - 1;
-                return ControlFlow::Break(());
+            if last.is_some_and(|last| last != revision.main) {
+                size.add(std::mem::take(&mut rows), std::mem::take(&mut bytes));
+                if size.is_full() {
+                    chunk.through = revision.main - 1;
+                    return ControlFlow::Break(());
+                }
             }
             // A revision bumped by a restore has a row without content (disk-formats.md 7).
             if row.is_empty() {
@@ -85,6 +95,7 @@ impl Chunk {
     /// Finds the pairs before the events. The store may have moved on since the rows were pinned: a
     /// pair that it has compacted since is left out.
     pub fn look_up(&mut self, store: &Store) {
+        self.has_previous = true;
         for (place, (revision, events)) in self.revisions.iter_mut().enumerate() {
             let before = *revision - 1;
             if before < store.compacted_revision() {

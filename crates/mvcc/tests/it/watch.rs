@@ -12,6 +12,8 @@ use types::KeyRange;
 
 use crate::rows::{Fixture, put};
 
+const PIECE_BYTES: usize = 1 << 20;
+
 /// What a watcher was told, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
@@ -133,14 +135,15 @@ impl Site {
     /// One step of catching up; `false` when there is nobody to serve.
     fn catch_up(&mut self) -> bool {
         let compacted = self.fixture.store.compacted_revision();
-        if self.watchers.catch_up_recent(compacted, &mut self.book) {
+        if self.watchers.catch_up_recent(compacted, PIECE_BYTES, &mut self.book) {
             self.watchers.check_invariants();
             return true;
         }
         let Some((from, to)) = self.watchers.wanted_history() else { return false };
         let store = &self.fixture.store;
         let rows = &self.fixture.rows;
-        let mut chunk = Chunk::read(rows, from, to, store.compacted_revision()).unwrap();
+        let mut chunk =
+            Chunk::read(rows, from, to, store.compacted_revision(), PIECE_BYTES).unwrap();
         if self.watchers.wants_previous() {
             chunk.look_up(store);
             chunk.fetch(rows).unwrap();
@@ -339,6 +342,52 @@ fn a_previous_pair_from_below_the_compacted_revision_is_not_shown() {
         let previous: Vec<_> =
             events.iter().map(|(.., revision, prev)| (*revision, prev.is_some())).collect();
         assert_eq!(previous, [(3, false), (4, true)]);
+    }
+}
+
+#[test]
+fn a_watcher_that_wants_pairs_is_not_served_from_a_piece_without_them() {
+    let mut site = Site::new();
+    site.put("a", "1");
+    site.put("a", "2");
+    site.publish();
+    site.watchers = Watchers::new(site.watchers.published());
+    let plain = site.create(1, all(), 2);
+    assert!(!site.watchers.wants_previous());
+    let chunk = Chunk::read(&site.fixture.rows, 2, 3, -1, PIECE_BYTES).unwrap();
+    // While the piece was read a watcher came that wants more than it has.
+    let late = site.create(2, WatchSpec { prev_kv: true, ..all() }, 3);
+    site.watchers.catch_up(chunk, &mut site.book);
+    site.watchers.check_invariants();
+    assert_eq!(site.book.seen(plain), pairs(&[("a", 2), ("a", 3)]));
+    assert_eq!(site.book.seen(late), []);
+    site.catch_up_all();
+    let [Told::Events { events, .. }] = site.book.told[&late].as_slice() else { panic!() };
+    assert!(events[0].3.is_some());
+}
+
+#[test]
+fn pieces_end_with_the_revision_that_fills_them() {
+    for is_recent in [true, false] {
+        let mut site = Site::new();
+        for _ in 0..3 {
+            site.put("a", "0123456789");
+        }
+        site.publish();
+        if !is_recent {
+            site.watchers = Watchers::new(site.watchers.published());
+        }
+        let watcher = site.create(1, all(), 2);
+        for revision in 2..=4 {
+            if is_recent {
+                assert!(site.watchers.catch_up_recent(-1, 10, &mut site.book));
+            } else {
+                let (from, to) = site.watchers.wanted_history().unwrap();
+                let chunk = Chunk::read(&site.fixture.rows, from, to, -1, 10).unwrap();
+                site.watchers.catch_up(chunk, &mut site.book);
+            }
+            assert_eq!(site.book.seen(watcher).last().unwrap().1, revision);
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::shared::{Shared, SharedHistory, fault};
 /// Reads the events from `from` on, of as many revisions as one response holds.
 pub(super) fn read_chunk(
     shared: &Shared,
-    from: i64,
-    to: i64,
+    (from, to): (i64, i64),
+    bytes_max: usize,
     with_previous: bool,
 ) -> Result<Chunk, HistoryFault> {
     let (pinned, compacted) = {
@@ -27,7 +27,7 @@ pub(super) fn read_chunk(
         let to = last.map_or(to, |last| to.min(last));
         (Pinned { rows, view: shared.view(), to }, compacted)
     };
-    let mut chunk = Chunk::read(&pinned, from, pinned.to, compacted)?;
+    let mut chunk = Chunk::read(&pinned, from, pinned.to, compacted, bytes_max)?;
     if with_previous {
         chunk.look_up(shared.read().machine.store());
         // A row that a compaction has taken since is left out.

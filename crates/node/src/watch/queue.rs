@@ -77,6 +77,7 @@ impl WatchItem {
 #[derive(Default)]
 struct Items {
     items: VecDeque<WatchItem>,
+    /// Bytes queued, and taken but not sent yet.
     bytes: usize,
     /// Events were refused, whoever had them has to be told about room.
     refused: bool,
@@ -85,33 +86,60 @@ struct Items {
 /// The queue of a stream.
 pub(super) struct Queue {
     items: Mutex<Items>,
-    filled: Notify,
+    /// There is an item, or room for watchers that were refused.
+    changed: Notify,
     queued_bytes: Arc<AtomicUsize>,
+}
+
+/// Keeps what a taken item holds in the account of its stream until it is dropped: when the transport
+/// has asked for what comes behind it.
+#[must_use = "the stream counts as read as soon as this is gone"]
+pub struct WatchCharge {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Drop for WatchCharge {
+    fn drop(&mut self) {
+        self.queue.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let mut items = self.queue.lock();
+        items.bytes -= self.bytes;
+        if items.refused {
+            self.queue.changed.notify_one();
+        }
+    }
+}
+
+/// What comes out of a queue.
+pub(super) enum Taken {
+    Item(WatchItem, WatchCharge),
+    /// Watchers that were refused should be given another chance.
+    Room,
 }
 
 impl Queue {
     pub(super) fn new(queued_bytes: Arc<AtomicUsize>) -> Self {
-        Self { items: Mutex::default(), filled: Notify::new(), queued_bytes }
+        Self { items: Mutex::default(), changed: Notify::new(), queued_bytes }
     }
 
     /// Queues an answer to a request. Not refused: requests are only read while there is room.
     pub(super) fn push(&self, item: WatchItem) {
         self.add(&mut self.lock(), item);
-        self.filled.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Queues events if there is room.
+    /// Queues events if there is room. A stream that holds nothing takes whatever comes.
     fn offer(&self, item: WatchItem) -> bool {
         let mut items = self.lock();
         let queued = self.queued_bytes.load(Ordering::Relaxed);
         let is_full = items.is_full() || queued > limits::WATCH_QUEUED_BYTES;
-        if is_full && !items.items.is_empty() {
+        if is_full && items.bytes > 0 {
             items.refused = true;
             return false;
         }
         self.add(&mut items, item);
         drop(items);
-        self.filled.notify_one();
+        self.changed.notify_one();
         true
     }
 
@@ -122,13 +150,13 @@ impl Queue {
         items.items.push_back(item);
     }
 
-    /// The next item, and whether watchers that were refused should be given another chance.
-    pub(super) async fn next(&self) -> (WatchItem, bool) {
+    /// What comes next. Safe to be dropped and called again.
+    pub(super) async fn next(self: &Arc<Self>) -> Taken {
         loop {
             if let Some(taken) = self.take() {
                 return taken;
             }
-            self.filled.notified().await;
+            self.changed.notified().await;
         }
     }
 
@@ -136,17 +164,19 @@ impl Queue {
         !self.lock().is_full()
     }
 
-    fn take(&self) -> Option<(WatchItem, bool)> {
+    fn take(self: &Arc<Self>) -> Option<Taken> {
         let mut items = self.lock();
-        let item = items.items.pop_front()?;
-        let bytes = item.bytes();
-        items.bytes -= bytes;
-        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let has_room = items.items.len() <= limits::WATCH_STREAM_RESPONSES / 2
             && items.bytes <= limits::WATCH_STREAM_BYTES / 2;
-        let unblocks = items.refused && has_room;
-        items.refused &= !unblocks;
-        Some((item, unblocks))
+        let queued = self.queued_bytes.load(Ordering::Relaxed);
+        let is_idle = items.bytes == 0;
+        if items.refused && (is_idle || (has_room && queued <= limits::WATCH_QUEUED_BYTES)) {
+            items.refused = false;
+            return Some(Taken::Room);
+        }
+        let item = items.items.pop_front()?;
+        let charge = WatchCharge { queue: Arc::clone(self), bytes: item.bytes() };
+        Some(Taken::Item(item, charge))
     }
 
     fn lock(&self) -> MutexGuard<'_, Items> {
@@ -172,6 +202,8 @@ impl Items {
 pub(super) struct Queues<'a> {
     pub(super) queues: &'a BTreeMap<u64, Arc<Queue>>,
     pub(super) events_sent: &'a AtomicU64,
+    /// Responses queued since the lock was taken.
+    pub(super) deliveries: u64,
 }
 
 impl Sink for Queues<'_> {
@@ -190,6 +222,7 @@ impl Sink for Queues<'_> {
             revision: header_revision,
             events: events.iter().map(|event| (*event).clone()).collect(),
         });
+        self.deliveries += 1;
         if taken {
             self.events_sent.fetch_add(events.len() as u64, Ordering::Relaxed);
         }
@@ -224,29 +257,43 @@ mod tests {
         queue.offer(WatchItem::Events { id: 0, prev_kv: false, revision: 2, events: vec![event] })
     }
 
+    fn drain(queue: &Arc<Queue>) -> (usize, Option<usize>) {
+        let (mut items, mut room_at) = (0, None);
+        while let Some(taken) = queue.take() {
+            match taken {
+                Taken::Item(..) => items += 1,
+                Taken::Room => assert_eq!(room_at.replace(items), None, "told twice"),
+            }
+        }
+        (items, room_at)
+    }
+
     #[test]
     fn a_full_queue_refuses_events_until_half_of_it_is_gone() {
         let total = Arc::new(AtomicUsize::new(0));
-        let queue = Queue::new(Arc::clone(&total));
+        let queue = Arc::new(Queue::new(Arc::clone(&total)));
         for _ in 0..limits::WATCH_STREAM_RESPONSES {
             assert!(offer(&queue, 1));
         }
         assert!(!offer(&queue, 1) && !queue.has_room());
         // An answer to a request is never lost.
         queue.push(WatchItem::Canceled { id: 0, revision: 1 });
-        let unblocks: Vec<bool> = std::iter::from_fn(|| queue.take()).map(|(_, one)| one).collect();
-        let at = unblocks.iter().position(|unblocks| *unblocks);
-        assert_eq!(at, Some(limits::WATCH_STREAM_RESPONSES / 2));
-        assert_eq!(unblocks.iter().filter(|unblocks| **unblocks).count(), 1);
+        let items = limits::WATCH_STREAM_RESPONSES + 1;
+        assert_eq!(drain(&queue), (items, Some(items / 2 + 1)));
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn an_empty_queue_takes_whatever_comes() {
+    fn what_was_taken_counts_until_it_is_sent() {
         let total = Arc::new(AtomicUsize::new(0));
-        let queue = Queue::new(Arc::clone(&total));
-        assert!(offer(&queue, 2 * limits::WATCH_STREAM_BYTES));
-        assert!(!offer(&queue, 1));
+        let queue = Arc::new(Queue::new(Arc::clone(&total)));
+        assert!(offer(&queue, 2 * limits::WATCH_STREAM_BYTES), "it holds nothing");
+        let Some(Taken::Item(_, charge)) = queue.take() else { panic!() };
+        assert!(!offer(&queue, 1) && !queue.has_room());
+        assert!(queue.take().is_none(), "no room as long as the item is on its way");
+        drop(charge);
+        assert!(matches!(queue.take(), Some(Taken::Room)));
+        assert!(offer(&queue, 1));
         drop(queue);
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }
@@ -254,8 +301,12 @@ mod tests {
     #[test]
     fn all_queues_together_are_bounded() {
         let total = Arc::new(AtomicUsize::new(limits::WATCH_QUEUED_BYTES));
-        let queue = Queue::new(Arc::clone(&total));
+        let queue = Arc::new(Queue::new(Arc::clone(&total)));
         assert!(offer(&queue, 1), "each stream may hold one");
         assert!(!offer(&queue, 1));
+        let Some(Taken::Item(_, charge)) = queue.take() else { panic!() };
+        assert!(!offer(&queue, 1), "it holds one, on its way");
+        drop(charge);
+        assert!(matches!(queue.take(), Some(Taken::Room)));
     }
 }

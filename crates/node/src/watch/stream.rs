@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use mvcc::watch::{Created, Start, WatchSpec, WatcherKey};
 
-use super::queue::{Queue, Queues, WatchItem};
+use super::queue::{Queue, Queues, Taken, WatchCharge, WatchItem};
 use super::{Table, WatchHub};
 use crate::shared::Shared;
 
@@ -32,8 +32,7 @@ impl WatchStream {
 
     /// Makes a watcher and queues the answer. `wanted` is its ID, 0 for a free one; `revision` is
     /// the first one of interest, 0 for whatever comes next.
-    /// Returns the ID of the new watcher.
-    pub fn create(&self, wanted: i64, spec: WatchSpec, revision: i64) -> Option<i64> {
+    pub fn create(&self, wanted: i64, spec: WatchSpec, revision: i64) {
         let start = {
             let published = self.shared.read();
             let store = published.machine.store();
@@ -62,7 +61,6 @@ impl WatchStream {
         if is_behind {
             hub.catch_up_bell.notify_one();
         }
-        created.ok().map(|created| created.id)
     }
 
     /// Removes a watcher and queues the answer; nothing for one that is not there.
@@ -96,15 +94,19 @@ impl WatchStream {
         watchers.notify_progress(self.id, &mut sink);
     }
 
-    /// The next response. Safe to be dropped and called again.
-    pub async fn next(&self) -> WatchItem {
-        let (item, unblocks) = self.queue.next().await;
-        if unblocks {
-            let hub = self.hub();
-            hub.lock_table().watchers.unblock(self.id);
-            hub.catch_up_bell.notify_one();
+    /// The next response, and what it holds in the stream's account. Safe to be dropped and called
+    /// again.
+    pub async fn next(&self) -> (WatchItem, WatchCharge) {
+        loop {
+            match self.queue.next().await {
+                Taken::Item(item, charge) => return (item, charge),
+                Taken::Room => {
+                    let hub = self.hub();
+                    hub.lock_table().watchers.unblock(self.id);
+                    hub.catch_up_bell.notify_one();
+                }
+            }
         }
-        item
     }
 
     /// Whether the queue has room for answers to further requests.
