@@ -21,6 +21,7 @@ use v2store::Event;
 use crate::apply_thread::ApplyQueue;
 use crate::counters::Counters;
 use crate::options::Options;
+use crate::read_threads::ReadThreads;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
 use crate::waiters::Outcome;
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// Calls that are forwarded to the leader.
     pub(crate) calls: CallPool,
+    pub(crate) read_threads: ReadThreads,
     pub(crate) started: std::time::Instant,
 }
 

@@ -22,6 +22,7 @@ mod node;
 mod options;
 mod peer_api;
 mod quota;
+mod read_threads;
 mod readers;
 mod reads;
 mod request_id;

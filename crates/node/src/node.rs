@@ -29,6 +29,7 @@ use crate::housekeeping;
 use crate::options::Options;
 use crate::peer_api::NodeApi;
 use crate::raft_thread::{Pins, RaftThread};
+use crate::read_threads::ReadThreads;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
 use crate::v2_watch::V2Watchers;
@@ -207,6 +208,7 @@ fn connect(
         apply: Arc::clone(apply),
         transport,
         calls,
+        read_threads: ReadThreads::new(),
         started: Instant::now(),
     }));
     api.attach(handle.clone());

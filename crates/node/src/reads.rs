@@ -2,7 +2,7 @@
 //! touches a file, runs on a thread for blocking work.
 //!
 //! Owns:       nothing.
-//! Uses:       `mvcc`'s cursors, `readers`.
+//! Uses:       `mvcc`'s cursors, `readers`, `read_threads`.
 //! Never:      an answer that is short because of a compaction; a hold of more than one chunk.
 //! Invariants: everything in one answer belongs to one revision.
 //! Source:     design.md 2 (readers); api-v3.md 2.2, 2.5.
@@ -176,10 +176,7 @@ impl Handle {
         work: impl FnOnce(&Inner, &AtomicBool) -> Result<R, EtcdError> + Send + 'static,
     ) -> Result<R, EtcdError> {
         let inner = Arc::clone(self.inner());
-        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
-        let seen = Arc::clone(&wanted.0);
-        let done = tokio::task::spawn_blocking(move || work(&inner, &seen));
-        done.await.map_err(|_| EtcdError::Stopped)?
+        self.inner().read_threads.run(move |wanted| work(&inner, wanted)).await
     }
 
     fn settle<T>(&self, read: Result<Result<T, EtcdError>, HistoryFault>) -> Result<T, EtcdError> {
@@ -256,15 +253,6 @@ fn step_to_end(
 /// Ends work whose client is gone.
 fn check_wanted(wanted: &AtomicBool) -> Result<(), EtcdError> {
     if wanted.load(Ordering::Relaxed) { Ok(()) } else { Err(EtcdError::Canceled) }
-}
-
-/// Whether the answer is still waited for: false once this has been dropped.
-struct Wanted(Arc<AtomicBool>);
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
 }
 
 /// A database that cannot be read is a fault of this member, not an answer.

@@ -39,6 +39,9 @@ pub const APPLY_CHUNK_ENTRIES: usize = 64;
 pub const RAFT_LOG_MEMORY_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Keys visited per lock hold by a long range.
 pub const RANGE_CHUNK_KEYS: usize = 1000;
+/// Threads per core of the machine that long reads of a member may keep busy; further ones wait for
+/// their turn. More would take the processors from raft, which answers for the leadership.
+pub const READ_THREADS_PER_CORE: usize = 2;
 /// Watchers of one member; a further one is refused with `etcdserver: too many requests`.
 pub const WATCHERS_MAX: usize = 1_000_000;
 /// Responses queued on one watch stream; watchers with more to tell fall behind and are served from
