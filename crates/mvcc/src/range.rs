@@ -234,27 +234,57 @@ impl RangeCursor {
         self.items.len().min(allowed)
     }
 
-    /// Hands out the pairs collected since the last call, in natural order whatever was asked for.
+    /// Visits further keys for a piece of at most `pairs_max` pairs, at most `keys_max` of them: as
+    /// many as pairs are missing, or all of them once there is nothing left but to count.
+    ///
+    /// # Errors
+    ///
+    /// As [`RangeCursor::step`].
+    pub fn step_piece(
+        &mut self,
+        store: &Store,
+        pairs_max: usize,
+        keys_max: usize,
+    ) -> Result<CursorStep, EtcdError> {
+        let missing = if self.only_counts() {
+            keys_max
+        } else {
+            pairs_max.saturating_sub(self.pending()).min(keys_max)
+        };
+        if missing == 0 {
+            return Ok(CursorStep::More);
+        }
+        self.step(store, missing)
+    }
+
+    /// Hands out pairs collected since the last call, in natural order whatever was asked for: all of
+    /// them, or as many as bring the piece to `bytes_max`, but one at least.
     ///
     /// # Errors
     ///
     /// As [`RangeCursor::into_reply`].
     pub fn drain(
         &mut self,
+        bytes_max: usize,
         history: &dyn History,
     ) -> Result<Result<Vec<Bytes>, EtcdError>, HistoryFault> {
-        let pending = self.pending();
-        self.drained += pending;
-        let mut kvs = Vec::with_capacity(pending);
-        for item in self.items.drain(..pending) {
-            kvs.push(match item.source {
-                Source::Ready(pair) => pair,
-                Source::Stored(at) => match history.value(at)? {
+        let (mut kvs, mut bytes) = (Vec::new(), 0);
+        for item in self.items.iter().take(self.pending()) {
+            if bytes >= bytes_max && !kvs.is_empty() {
+                break;
+            }
+            let pair = match &item.source {
+                Source::Ready(pair) => pair.clone(),
+                Source::Stored(at) => match history.value(*at)? {
                     Some(pair) => pair,
                     None => return Ok(Err(EtcdError::Compacted)),
                 },
-            });
+            };
+            bytes += pair.len();
+            kvs.push(pair);
         }
+        self.items.drain(..kvs.len());
+        self.drained += kvs.len();
         Ok(Ok(kvs))
     }
 
@@ -289,7 +319,7 @@ impl RangeCursor {
 
     fn visit(&mut self, key: &Bytes, entry: &KeyEntry, position: usize) {
         self.count += 1;
-        if self.shape == Shape::CountOnly || self.is_full() {
+        if self.only_counts() {
             return;
         }
         let revision = entry.change(position).revision();
@@ -307,10 +337,11 @@ impl RangeCursor {
         self.items.push(Item { source, origin, mod_revision: revision.main });
     }
 
-    /// Whether further pairs can only be counted: one beyond the limit is what `more` needs.
-    fn is_full(&self) -> bool {
+    /// Whether further pairs are only counted: one beyond the limit is what `more` needs.
+    fn only_counts(&self) -> bool {
         let collected = self.drained + self.items.len();
-        self.is_cut_first && self.limit.is_some_and(|limit| collected > limit)
+        let is_full = self.is_cut_first && self.limit.is_some_and(|limit| collected > limit);
+        self.shape == Shape::CountOnly || is_full
     }
 
     fn assemble<E: From<HistoryFault>>(

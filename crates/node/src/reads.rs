@@ -185,17 +185,23 @@ impl Handle {
 }
 
 impl RangeStream {
-    /// Reads the next piece of at most `pairs_max` pairs; `None` behind the last one.
+    /// Reads the next piece of at most `pairs_max` pairs, which ends with the pair that brings it to
+    /// `bytes_max`; `None` behind the last one.
     ///
     /// # Errors
     /// `Compacted` when a compaction has passed the revision that is read.
-    pub async fn next(&mut self, pairs_max: usize) -> Result<Option<RangePiece>, EtcdError> {
+    pub async fn next(
+        &mut self,
+        pairs_max: usize,
+        bytes_max: usize,
+    ) -> Result<Option<RangePiece>, EtcdError> {
         let Some(mut cursor) = self.cursor.take() else { return Ok(None) };
         let read = self.handle.blocking(move |inner, wanted| {
             let shared = &inner.shared;
             let step = step_piece(shared, wanted, &mut cursor, pairs_max.max(1))?;
-            let kvs = settle(shared, cursor.drain(&SharedHistory(shared)))?;
-            let summary = (step == CursorStep::Done).then(|| cursor.summary());
+            let kvs = settle(shared, cursor.drain(bytes_max, &SharedHistory(shared)))?;
+            let is_last = step == CursorStep::Done && cursor.pending() == 0;
+            let summary = is_last.then(|| cursor.summary());
             Ok((RangePiece { kvs, summary }, cursor))
         });
         let (piece, cursor) = read.await?;
@@ -218,9 +224,7 @@ fn step_piece(
         if cursor.read_revision() < store.compacted_revision() {
             return Err(EtcdError::Compacted);
         }
-        // Beyond its limit a range is only counted.
-        let missing = pairs_max.saturating_sub(cursor.pending());
-        let step = cursor.step(store, missing.clamp(1, limits::RANGE_CHUNK_KEYS))?;
+        let step = cursor.step_piece(store, pairs_max, limits::RANGE_CHUNK_KEYS)?;
         if step == CursorStep::Done || cursor.pending() >= pairs_max {
             return Ok(step);
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns:       how many pairs the next piece gets.
 //! Uses:       `node::RangeStream`.
-//! Never:      more than one piece in memory for a client that reads slowly.
+//! Never:      more than one piece in memory for a client that reads slowly; a piece that is larger
+//!             than wanted by more than one pair.
 //! Invariants: all pieces belong to the revision of the first one; only the last has a header.
 //! Source:     api-v3.md 2.2.
 
@@ -46,15 +47,10 @@ pub(super) fn check(request: &RangeRequest) -> Result<(), Status> {
     Ok(())
 }
 
-/// Pairs of the next piece: near the wanted size without swinging to and fro.
-fn next_pairs(last_pairs: usize, last_bytes: usize, wanted_bytes: usize) -> usize {
-    if last_bytes < wanted_bytes / 2 {
-        last_pairs.saturating_mul(2)
-    } else if last_bytes > wanted_bytes.saturating_mul(2) {
-        (last_pairs / 2).max(1)
-    } else {
-        last_pairs
-    }
+/// Pairs to ask for next when `asked` brought a piece of `got`: more while pieces are small, as many
+/// as fit once they are cut by their size.
+fn next_pairs(asked: usize, got: usize, bytes: usize, wanted_bytes: usize) -> usize {
+    if bytes < wanted_bytes / 2 { asked.saturating_mul(2) } else { got.max(1) }
 }
 
 type Read = Result<Option<RangePiece>, EtcdError>;
@@ -89,10 +85,11 @@ impl RangePieces {
             kvs: piece.kvs.into_iter().map(StoredKeyValue).collect(),
             ..RangeResponse::default()
         };
-        self.pairs = next_pairs(self.pairs, response.encoded_len(), self.wanted_bytes);
+        let (got, bytes) = (response.kvs.len(), response.encoded_len());
+        self.pairs = next_pairs(self.pairs, got, bytes, self.wanted_bytes);
         if let Some(summary) = piece.summary {
-            let term = self.handle.status().term;
-            response.header = Some(reply::header(&self.handle, summary.revision, term));
+            response.header =
+                Some(reply::header(&self.handle, summary.revision, self.handle.term()));
             (response.more, response.count) = (summary.more, summary.count);
         }
         RangeStreamResponse { range_response: Some(response) }
@@ -107,9 +104,9 @@ impl Stream for RangePieces {
         let mut reading = match std::mem::replace(&mut this.state, State::Ended) {
             State::Reading(reading) => reading,
             State::Idle(mut stream) => {
-                let pairs = this.pairs;
+                let (pairs, bytes) = (this.pairs, this.wanted_bytes);
                 Box::pin(async move {
-                    let read = stream.next(pairs).await;
+                    let read = stream.next(pairs, bytes).await;
                     (stream, read)
                 })
             }
@@ -164,10 +161,15 @@ mod tests {
 
     #[test]
     fn pieces_approach_the_wanted_size() {
-        for (pairs, bytes, next) in
-            [(10, 40, 20), (10, 49, 20), (10, 50, 10), (10, 200, 10), (10, 201, 5), (1, 999, 1)]
-        {
-            assert_eq!(next_pairs(pairs, bytes, 100), next, "{bytes}");
+        for (asked, got, bytes, next) in [
+            (10, 10, 40, 20),
+            (10, 10, 49, 20),
+            (10, 10, 50, 10),
+            (10, 7, 101, 7),
+            (10, 1, 999, 1),
+            (10, 0, 0, 20),
+        ] {
+            assert_eq!(next_pairs(asked, got, bytes, 100), next, "{bytes}");
         }
     }
 }

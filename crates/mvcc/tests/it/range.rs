@@ -1,10 +1,10 @@
 //! Ranges (api-v3.md 2.2).
 
-use mvcc::{CursorStep, RangeReply};
+use mvcc::{CursorStep, RangeReply, Store};
 use proto::etcdserverpb::{PutRequest, RangeRequest};
 use types::EtcdError;
 
-use crate::rows::{Fixture, put, range, show_all};
+use crate::rows::{Fixture, Rows, put, range, show_all};
 
 const NONE: i32 = 0;
 const ASCEND: i32 = 1;
@@ -171,4 +171,39 @@ fn a_missing_row_is_a_fault_and_no_result() {
     assert!(fixture.store.range(&old, &fixture.rows).is_err());
     let latest: RangeReply = fixture.range(&range("a", "")).unwrap();
     assert_eq!(show_all(&latest.kvs), ["a=5 2/5/2"]);
+}
+
+/// Pieces of a range as `pairs/bytes` are wanted, and how many steps that took.
+fn pieces(store: &Store, request: &RangeRequest, wanted: (usize, usize)) -> (Vec<usize>, usize) {
+    let mut cursor = store.cursor(request).unwrap();
+    let (mut sizes, mut steps) = (Vec::new(), 0);
+    loop {
+        let mut step = CursorStep::More;
+        while step == CursorStep::More && cursor.pending() < wanted.0 {
+            step = cursor.step_piece(store, wanted.0, 1000).unwrap();
+            steps += 1;
+        }
+        sizes.push(cursor.drain(wanted.1, &Rows::default()).unwrap().unwrap().len());
+        if step == CursorStep::Done && cursor.pending() == 0 {
+            assert_eq!(cursor.summary().count, 2500);
+            return (sizes, steps);
+        }
+    }
+}
+
+#[test]
+fn pieces_are_bounded_and_what_is_only_counted_is_counted_in_few_steps() {
+    let mut fixture = Fixture::default();
+    for key in 0..2500 {
+        let pair = PutRequest { value: vec![b'v'; 100].into(), ..put(&format!("{key:04}"), "") };
+        let _ = fixture.put_request(&pair).unwrap();
+    }
+    let all = range("\0", "\0");
+    let count_only = RangeRequest { count_only: true, ..all.clone() };
+    assert_eq!(pieces(&fixture.store, &count_only, (10, 1000)), (vec![0], 3));
+    let limited = RangeRequest { limit: 9, ..all.clone() };
+    assert_eq!(pieces(&fixture.store, &limited, (10, usize::MAX)), (vec![9], 4));
+    assert_eq!(pieces(&fixture.store, &limited, (10, 500)), (vec![5, 4], 5));
+    assert_eq!(pieces(&fixture.store, &limited, (10, 0)).0, [1; 9]);
+    assert_eq!(pieces(&fixture.store, &all, (2000, usize::MAX)), (vec![2000, 500], 3));
 }
