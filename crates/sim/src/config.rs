@@ -19,15 +19,21 @@ pub enum Plant {
     SkippedApply,
     /// A checkpoint does not wait for the database commit before it cuts the log.
     EarlyCut,
+    /// Watchers that catch up are served from the database alone, without what waits to be flushed.
+    LostEvent,
+    /// Progress of a stream is told while one of its watchers is behind.
+    EarlyProgress,
 }
 
 impl Plant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("early-ack", Self::EarlyAck),
         ("forgotten-vote", Self::ForgottenVote),
         ("skipped-apply", Self::SkippedApply),
         ("early-cut", Self::EarlyCut),
+        ("lost-event", Self::LostEvent),
+        ("early-progress", Self::EarlyProgress),
     ];
 }
 

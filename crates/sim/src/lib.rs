@@ -28,6 +28,7 @@ mod chores;
 mod faults;
 mod liveness;
 mod transfers;
+mod watch_clients;
 mod world;
 
 pub use config::{Config, Plant, Shape};

@@ -64,6 +64,9 @@ impl World {
         if !self.clients.is_idle() {
             return Some("requests are not answered".to_owned());
         }
+        if let Some(why) = self.watchers_missing() {
+            return Some(why);
+        }
         let shells = self.shells(&membership);
         let leaders = shells.iter().filter(|(_, shell)| shell.leads()).count();
         if leaders != 1 {

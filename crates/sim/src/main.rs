@@ -12,7 +12,8 @@ use sim::{Config, Failure, Outcome, Plant, Shape, run};
 
 const USAGE: &str =
     "usage: sim [--seeds N] [--from S] [--seed S] [--shape any|single|three|changing]
-           [--plant early-ack|forgotten-vote|skipped-apply|early-cut] [--outside-only] [--trace]";
+           [--plant early-ack|forgotten-vote|skipped-apply|early-cut
+            |lost-event|early-progress] [--outside-only] [--trace]";
 
 struct Order {
     from: u64,
@@ -65,6 +66,10 @@ struct Total {
     checkpoints: u64,
     installs: u64,
     added: u64,
+    told: u64,
+    resumed: u64,
+    gaps: u64,
+    progressed: u64,
 }
 
 impl Total {
@@ -81,6 +86,10 @@ impl Total {
         self.checkpoints += outcome.checkpoints;
         self.installs += outcome.installs;
         self.added += outcome.added;
+        self.told += outcome.told;
+        self.resumed += outcome.resumed;
+        self.gaps += outcome.gaps;
+        self.progressed += outcome.progressed;
     }
 }
 

@@ -17,6 +17,7 @@ mod model;
 mod persistence;
 mod state_hash;
 mod state_machine_safety;
+mod watched;
 
 use consensus::Role;
 use proto::raftpb::{EntryType, Message};
@@ -25,10 +26,11 @@ use types::{NodeId, RequestId};
 use crate::Violation;
 use crate::member::LogOnDisk;
 use crate::requests::{self, Answer, Request};
-use crate::shell::position;
+use crate::shell::{WatchedEvent, position};
 use crate::turn::{AppliedNote, LogNote};
 
 pub(crate) use linearizable::Floor;
+pub(crate) use watched::Interest;
 
 type Verdict = Result<(), Violation>;
 
@@ -149,6 +151,36 @@ impl Oracles {
     pub(crate) fn answered(&mut self, id: RequestId, floor: Floor, answer: &Answer) -> Verdict {
         let request = self.acknowledged.answered(id, answer)?;
         self.history.returned(id, floor, &request, answer)
+    }
+
+    /// A watcher that stands at `next` was told of events; returns where it stands then.
+    pub(crate) fn watched(
+        &self,
+        interest: &Interest,
+        next: i64,
+        events: &[WatchedEvent],
+    ) -> Result<i64, Violation> {
+        interest.told(self.model(), next, events)
+    }
+
+    /// It was told that it knows everything up to a revision.
+    pub(crate) fn progress(
+        &self,
+        interest: &Interest,
+        next: i64,
+        revision: i64,
+    ) -> Result<i64, Violation> {
+        interest.progress(self.model(), next, revision)
+    }
+
+    /// It was told that what it needs is compacted.
+    pub(crate) fn watch_compacted(&self, next: i64, compact_revision: i64) -> Verdict {
+        watched::compacted(self.model(), next, compact_revision)
+    }
+
+    /// Number of changes that it has not been told of.
+    pub(crate) fn watch_missing(&self, interest: &Interest, next: i64) -> usize {
+        interest.missing(self.model(), next)
     }
 
     /// A client was told that its request is not in the log.

@@ -25,6 +25,14 @@ pub struct Outcome {
     pub installs: u64,
     /// Members added.
     pub added: u64,
+    /// Events that watchers were told of.
+    pub told: u64,
+    /// Streams of watchers opened, nearly all of them to go on with lost ones.
+    pub resumed: u64,
+    /// Times that a watcher was told that what it needs is compacted.
+    pub gaps: u64,
+    /// Times that a watcher was told how far it is.
+    pub progressed: u64,
     /// The trace in words, if it was asked for.
     pub lines: Vec<String>,
 }

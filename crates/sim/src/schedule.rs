@@ -47,6 +47,10 @@ pub(crate) enum Event {
     Leave(Life),
     Restart(NodeId),
     Client(usize),
+    /// A client that watches.
+    WatchClient(usize),
+    /// A member's watch hub: publishing, catching up.
+    Watch(Life),
     GiveUp(RequestId),
     Admin,
     Crash,

@@ -12,8 +12,10 @@ mod compactor;
 mod effects;
 
 pub(crate) use effects::position;
+pub(crate) use watching::{WatchItem, WatchedEvent};
 mod flusher;
 mod log;
+mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -84,6 +86,7 @@ pub(crate) struct Shell {
     pin: Option<(u64, Arc<dyn View>)>,
     build: Option<node::Capture>,
     reads: Vec<(RequestId, LogIndex)>,
+    hub: watching::Hub,
 }
 
 impl Shell {
@@ -97,6 +100,7 @@ impl Shell {
         let Booted { metadata, wal, snaps, engine, machine, restored, driver, .. } = booted;
         let mut overlay = Overlay::new();
         overlay.extend(restored.ops);
+        let hub = watching::Hub::new(machine.store().current_revision());
         let mut shell = Self {
             local: metadata.node_id,
             options,
@@ -122,6 +126,7 @@ impl Shell {
             pin: None,
             build: None,
             reads: Vec::new(),
+            hub,
         };
         if let Some(revision) = restored.resume_compaction {
             shell.schedule_compaction(revision, turn);

@@ -25,6 +25,7 @@ use crate::schedule::{Event, Life, Schedule};
 use crate::shell::{Shell, Stop};
 use crate::trace::Trace;
 use crate::turn::{AppliedNote, Note, Task, Turn};
+use crate::watch_clients::WatchClients;
 use crate::{Config, Failure, Outcome, Violation};
 
 /// How long a removed member goes on.
@@ -39,6 +40,7 @@ pub(crate) struct World {
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) oracles: Oracles,
     pub(crate) clients: Clients,
+    pub(crate) watch_clients: WatchClients,
     pub(crate) admin: Admin,
     pub(crate) trace: Trace,
     /// Whether faults go on.
@@ -87,6 +89,7 @@ impl World {
             members: BTreeMap::new(),
             oracles: Oracles::new(config.outside_only),
             clients: Clients::default(),
+            watch_clients: WatchClients::new(config.seed),
             admin: Admin::default(),
             trace: Trace::new(config.verbose),
             faults_last: true,
@@ -124,6 +127,7 @@ impl World {
         for client in 0..self.config.clients {
             self.schedule.after(1_000, Event::Client(client));
         }
+        self.start_watch_clients();
         self.schedule.after(1_000, Event::Admin);
         self.plan_faults();
         self.run_until(self.config.safety_us)?;
@@ -163,6 +167,8 @@ impl World {
             }
             Event::Restart(id) => self.restart(id),
             Event::Client(client) => self.client_turn(client),
+            Event::WatchClient(number) => self.watch_client_turn(number),
+            Event::Watch(life) => self.watch_turn(life),
             Event::GiveUp(id) => {
                 self.give_up(id);
                 Ok(())
@@ -233,6 +239,7 @@ impl World {
         if let Some(member) = self.members.get_mut(&life.id) {
             member.shell = Some(shell);
         }
+        self.arm_watch(life);
         self.judge(life, notes)?;
         for message in &messages {
             self.send(life, message)?;
@@ -412,6 +419,10 @@ impl World {
             checkpoints: self.checkpoints,
             installs: self.installs,
             added: self.admin.added,
+            told: self.watch_clients.told,
+            resumed: self.watch_clients.resumed,
+            gaps: self.watch_clients.gaps,
+            progressed: self.watch_clients.progressed,
             lines: self.trace.take_lines(),
         }
     }

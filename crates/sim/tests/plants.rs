@@ -57,6 +57,18 @@ fn skipped_apply_of_a_lone_member_is_caught() {
 }
 
 #[test]
+fn event_lost_at_catch_up_is_caught() {
+    let by = caught(Plant::LostEvent, Shape::Three, false, 0..10);
+    assert!(by.contains("watch"), "{by}");
+}
+
+#[test]
+fn progress_told_too_early_is_caught() {
+    let by = caught(Plant::EarlyProgress, Shape::Three, false, 0..10);
+    assert!(by.contains("watch progress"), "{by}");
+}
+
+#[test]
 fn log_cut_before_the_commit_is_caught() {
     assert_eq!(caught(Plant::EarlyCut, Shape::Any, false, 0..10), "start");
 }

@@ -24,6 +24,10 @@ fn check(shape: Shape, seeds: std::ops::Range<u64>) -> Outcome {
                 checkpoints: total.checkpoints + outcome.checkpoints,
                 installs: total.installs + outcome.installs,
                 added: total.added + outcome.added,
+                told: total.told + outcome.told,
+                resumed: total.resumed + outcome.resumed,
+                gaps: total.gaps + outcome.gaps,
+                progressed: total.progressed + outcome.progressed,
                 lines: Vec::new(),
             },
         });
@@ -38,6 +42,8 @@ fn any_cluster_first_hundred() {
     assert!(total.answered > 10_000 && total.crashes > 500, "{total:?}");
     assert!(total.checkpoints > 500 && total.installs > 20 && total.added > 20, "{total:?}");
     assert!(total.ahead > 5, "{total:?}");
+    assert!(total.told > 10_000 && total.resumed > 1_000, "{total:?}");
+    assert!(total.gaps > 50 && total.progressed > 1_000, "{total:?}");
 }
 
 #[test]

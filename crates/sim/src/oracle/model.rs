@@ -6,6 +6,7 @@
 //! Source:     api-v3.md 2, api-v2.md 1.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Verdict;
 use crate::Violation;
@@ -16,6 +17,17 @@ const COMPARE_FAILED: u16 = 101;
 
 /// Values of a key by the revision or index at which they came.
 type Versions<T> = BTreeMap<T, Option<String>>;
+
+/// A change of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) revision: i64,
+    pub(super) key: u8,
+    /// `None` for a delete.
+    pub(super) value: Option<String>,
+    /// What the key held before.
+    pub(super) previous: Option<String>,
+}
 
 /// The state.
 #[derive(Debug)]
@@ -44,6 +56,27 @@ impl Default for Model {
 impl Model {
     pub(crate) fn revision(&self) -> i64 {
         self.revision
+    }
+
+    pub(super) fn compacted(&self) -> i64 {
+        self.compacted
+    }
+
+    /// All changes of some keys from one revision through another, as they happened.
+    pub(super) fn changes(&self, keys: Range<u8>, from: i64, through: i64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (key, versions) in self.keys.range(keys) {
+            for (revision, value) in versions.range(from..through.saturating_add(1).max(from)) {
+                changes.push(Change {
+                    revision: *revision,
+                    key: *key,
+                    value: value.clone(),
+                    previous: latest(Some(versions), revision - 1),
+                });
+            }
+        }
+        changes.sort_by_key(|change| (change.revision, change.key));
+        changes
     }
 
     /// Carries out a request and returns the right answer. `told` is what the system said, of which

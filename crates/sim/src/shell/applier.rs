@@ -144,6 +144,9 @@ impl Shell {
                 _ => {}
             }
         }
+        if !applied.events.is_empty() {
+            self.hub.publish(applied.revision, applied.events);
+        }
         turn.notes.push(Note::Applied(Box::new(AppliedNote {
             entry,
             revision: applied.revision,
@@ -201,6 +204,7 @@ impl Shell {
         self.machine = machine;
         self.overlay = Overlay::new();
         self.overlay.extend(restored.ops);
+        self.hub.skip(self.machine.store().current_revision());
         if let Some(revision) = restored.resume_compaction {
             self.schedule_compaction(revision, turn);
         }
