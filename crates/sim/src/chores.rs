@@ -94,6 +94,7 @@ impl World {
         for proposal in proposals {
             self.propose(life, proposal)?;
         }
+        self.expire_leases(life)?;
         if self.rng.random_bool(0.1) {
             self.with_shell(life, |_, turn| {
                 turn.wake(Task::Purge);

@@ -142,6 +142,7 @@ impl World {
         let now_us = self.schedule.now_us();
         self.trace.line(now_us, || format!("{id}: client {client} asks {request_id} {request:?}"));
         let floor = self.oracles.invoked(request_id, &request);
+        self.lease_clients.asks(request_id, &request, now_us);
         let input = match &request {
             Request::SerializableRead { .. } => None,
             Request::Read { .. } | Request::V2Read { .. } => {
@@ -186,6 +187,9 @@ impl World {
         self.trace.number(id.0);
         self.oracles.answered(id, call.floor, answer)?;
         self.clients.learn(&call.request, answer);
+        if let (Request::Grant { lease }, Answer::Granted) = (&call.request, answer) {
+            self.lease_clients.granted(*lease);
+        }
         self.clients.answered += 1;
         self.clients.probes.remove(&id);
         self.think(call.client);

@@ -23,17 +23,20 @@ pub enum Plant {
     LostEvent,
     /// Progress of a stream is told while one of its watchers is behind.
     EarlyProgress,
+    /// A new leader counts the time of leases from its start instead of its election.
+    EarlyRevoke,
 }
 
 impl Plant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("early-ack", Self::EarlyAck),
         ("forgotten-vote", Self::ForgottenVote),
         ("skipped-apply", Self::SkippedApply),
         ("early-cut", Self::EarlyCut),
         ("lost-event", Self::LostEvent),
         ("early-progress", Self::EarlyProgress),
+        ("early-revoke", Self::EarlyRevoke),
     ];
 }
 

@@ -26,6 +26,7 @@ mod requests;
 mod admin;
 mod chores;
 mod faults;
+mod lease_clients;
 mod liveness;
 mod transfers;
 mod watch_clients;

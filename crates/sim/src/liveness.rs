@@ -43,6 +43,7 @@ impl World {
     fn settle(&mut self, limit_us: u64) -> Result<(), Violation> {
         loop {
             self.run_until(self.schedule.now_us() + LOOK_US)?;
+            self.judge_overdue_leases()?;
             match self.unsettled() {
                 None => return Ok(()),
                 Some(why) if self.schedule.now_us() >= limit_us => {
@@ -63,6 +64,10 @@ impl World {
         }
         if !self.clients.is_idle() {
             return Some("requests are not answered".to_owned());
+        }
+        let leases = self.leases_left();
+        if leases > 0 {
+            return Some(format!("{leases} leases have not ended"));
         }
         if let Some(why) = self.watchers_missing() {
             return Some(why);

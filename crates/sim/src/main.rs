@@ -13,7 +13,7 @@ use sim::{Config, Failure, Outcome, Plant, Shape, run};
 const USAGE: &str =
     "usage: sim [--seeds N] [--from S] [--seed S] [--shape any|single|three|changing]
            [--plant early-ack|forgotten-vote|skipped-apply|early-cut
-            |lost-event|early-progress] [--outside-only] [--trace]";
+            |lost-event|early-progress|early-revoke] [--outside-only] [--trace]";
 
 struct Order {
     from: u64,
@@ -70,6 +70,8 @@ struct Total {
     resumed: u64,
     gaps: u64,
     progressed: u64,
+    renewals: u64,
+    expired: u64,
 }
 
 impl Total {
@@ -90,6 +92,8 @@ impl Total {
         self.resumed += outcome.resumed;
         self.gaps += outcome.gaps;
         self.progressed += outcome.progressed;
+        self.renewals += outcome.renewals;
+        self.expired += outcome.expired;
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Outcome {
     pub gaps: u64,
     /// Times that a watcher was told how far it is.
     pub progressed: u64,
+    /// Leases kept alive.
+    pub renewals: u64,
+    /// Leases revoked because of time.
+    pub expired: u64,
     /// The trace in words, if it was asked for.
     pub lines: Vec<String>,
 }

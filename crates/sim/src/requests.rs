@@ -19,8 +19,15 @@ use proto::etcdserverpb::{
 use proto::v2_request::V2Request;
 use types::RequestId;
 
-/// Seconds that a lease lasts, longer than any run.
+/// Seconds that most leases last, longer than any run.
 const LEASE_TTL: i64 = 100_000;
+/// From this ID on leases are short.
+pub(crate) const SHORT_LEASES: i64 = 1_000_000_000;
+
+/// Seconds that a lease lasts.
+pub(crate) fn lease_ttl(lease: i64) -> i64 {
+    if lease < SHORT_LEASES { LEASE_TTL } else { 1 + lease % 2 }
+}
 
 /// A request of a client. Keys are small numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +153,8 @@ impl Request {
                     Some(CompactionRequest { revision: *revision, physical: false });
             }
             Self::Grant { lease } => {
-                request.lease_grant = Some(LeaseGrantRequest { ttl: LEASE_TTL, id: *lease });
+                request.lease_grant =
+                    Some(LeaseGrantRequest { ttl: lease_ttl(*lease), id: *lease });
             }
             Self::Revoke { lease } => {
                 request.lease_revoke = Some(LeaseRevokeRequest { id: *lease });

@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Client(usize),
     /// A client that watches.
     WatchClient(usize),
+    /// The holders of leases.
+    LeaseClient,
     /// A member's watch hub: publishing, catching up.
     Watch(Life),
     GiveUp(RequestId),

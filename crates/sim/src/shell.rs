@@ -14,6 +14,7 @@ mod effects;
 pub(crate) use effects::position;
 pub(crate) use watching::{WatchItem, WatchedEvent};
 mod flusher;
+mod leasing;
 mod log;
 mod watching;
 
@@ -28,7 +29,7 @@ use node::OverlayHistory;
 use node::boot::Booted;
 use proto::etcdserverpb::RangeRequest;
 use proto::raftpb::Snapshot;
-use types::{EtcdError, LogIndex, NodeId, RequestId};
+use types::{EtcdError, LogIndex, NodeId, RequestId, Term};
 use wal::snap::SnapStore;
 use wal::{Wal, WalError};
 
@@ -66,6 +67,7 @@ pub(crate) struct Shell {
     pub(crate) driver: Driver,
     pub(crate) inbox: VecDeque<Input>,
     pub(crate) role: Role,
+    term: Term,
     pub(crate) leader: NodeId,
     /// Steps that were asked for and not done yet.
     pub(crate) armed: BTreeSet<Task>,
@@ -87,6 +89,7 @@ pub(crate) struct Shell {
     build: Option<node::Capture>,
     reads: Vec<(RequestId, LogIndex)>,
     hub: watching::Hub,
+    leasing: leasing::Leasing,
 }
 
 impl Shell {
@@ -108,6 +111,7 @@ impl Shell {
             driver,
             inbox: VecDeque::new(),
             role: Role::Follower,
+            term: Term(0),
             leader: NodeId(0),
             armed: BTreeSet::new(),
             wal,
@@ -127,6 +131,7 @@ impl Shell {
             build: None,
             reads: Vec::new(),
             hub,
+            leasing: leasing::Leasing::new(turn.now_us),
         };
         if let Some(revision) = restored.resume_compaction {
             shell.schedule_compaction(revision, turn);

@@ -98,6 +98,7 @@ pub(crate) enum Note {
 /// One step of one member.
 pub(crate) struct Turn<'a> {
     pub(crate) rng: &'a mut StdRng,
+    pub(crate) now_us: u64,
     pub(crate) messages: Vec<Message>,
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) wake: Vec<Task>,
@@ -105,9 +106,10 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn new(rng: &'a mut StdRng) -> Self {
+    pub(crate) fn new(rng: &'a mut StdRng, now_us: u64) -> Self {
         Self {
             rng,
+            now_us,
             messages: Vec::new(),
             transfers: Vec::new(),
             wake: Vec::new(),

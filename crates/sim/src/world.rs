@@ -17,6 +17,7 @@ use types::NodeId;
 
 use crate::admin::Admin;
 use crate::clients::Clients;
+use crate::lease_clients::LeaseClients;
 use crate::member::{Member, describe};
 use crate::network::Network;
 use crate::oracle::Oracles;
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) oracles: Oracles,
     pub(crate) clients: Clients,
     pub(crate) watch_clients: WatchClients,
+    pub(crate) lease_clients: LeaseClients,
     pub(crate) admin: Admin,
     pub(crate) trace: Trace,
     /// Whether faults go on.
@@ -90,6 +92,7 @@ impl World {
             oracles: Oracles::new(config.outside_only),
             clients: Clients::default(),
             watch_clients: WatchClients::new(config.seed),
+            lease_clients: LeaseClients::new(config.seed),
             admin: Admin::default(),
             trace: Trace::new(config.verbose),
             faults_last: true,
@@ -128,6 +131,7 @@ impl World {
             self.schedule.after(1_000, Event::Client(client));
         }
         self.start_watch_clients();
+        self.schedule.after(50_000, Event::LeaseClient);
         self.schedule.after(1_000, Event::Admin);
         self.plan_faults();
         self.run_until(self.config.safety_us)?;
@@ -168,6 +172,7 @@ impl World {
             Event::Restart(id) => self.restart(id),
             Event::Client(client) => self.client_turn(client),
             Event::WatchClient(number) => self.watch_client_turn(number),
+            Event::LeaseClient => self.lease_client_turn(),
             Event::Watch(life) => self.watch_turn(life),
             Event::GiveUp(id) => {
                 self.give_up(id);
@@ -227,7 +232,7 @@ impl World {
         let Some(mut shell) = member.and_then(|member| member.shell.take()) else {
             return Ok(());
         };
-        let mut turn = Turn::new(&mut self.rng);
+        let mut turn = Turn::new(&mut self.rng, self.schedule.now_us());
         let result = work(&mut shell, &mut turn);
         let Turn { messages, transfers, wake, notes, .. } = turn;
         for task in wake {
@@ -292,7 +297,7 @@ impl World {
     /// Starts a member from its disk.
     pub(crate) fn boot(&mut self, id: NodeId) -> Result<(), Violation> {
         let Some(mut member) = self.members.remove(&id) else { return Ok(()) };
-        let mut turn = Turn::new(&mut self.rng);
+        let mut turn = Turn::new(&mut self.rng, self.schedule.now_us());
         let booted = member.boot(&self.config, &mut turn);
         let wake = turn.wake;
         let (life, is_cut) = (member.life(), member.is_cut());
@@ -402,6 +407,7 @@ impl World {
             format!("{}: applied {index} of term {term}: request {}", life.id, note.request)
         });
         self.oracles.applied(life.id, note)?;
+        self.lease_clients.applied(note.request, now_us)?;
         match &note.reply {
             Some(reply) => self.answer(life, note.request, &requests::answer(reply)),
             None => Ok(()),
@@ -423,6 +429,8 @@ impl World {
             resumed: self.watch_clients.resumed,
             gaps: self.watch_clients.gaps,
             progressed: self.watch_clients.progressed,
+            renewals: self.lease_clients.renewals,
+            expired: self.lease_clients.expired,
             lines: self.trace.take_lines(),
         }
     }

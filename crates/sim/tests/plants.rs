@@ -69,6 +69,12 @@ fn progress_told_too_early_is_caught() {
 }
 
 #[test]
+fn lease_revoked_early_is_caught() {
+    let by = caught(Plant::EarlyRevoke, Shape::Three, false, 0..10);
+    assert!(by.contains("lease lives"), "{by}");
+}
+
+#[test]
 fn log_cut_before_the_commit_is_caught() {
     assert_eq!(caught(Plant::EarlyCut, Shape::Any, false, 0..10), "start");
 }

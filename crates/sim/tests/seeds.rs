@@ -28,6 +28,8 @@ fn check(shape: Shape, seeds: std::ops::Range<u64>) -> Outcome {
                 resumed: total.resumed + outcome.resumed,
                 gaps: total.gaps + outcome.gaps,
                 progressed: total.progressed + outcome.progressed,
+                renewals: total.renewals + outcome.renewals,
+                expired: total.expired + outcome.expired,
                 lines: Vec::new(),
             },
         });
@@ -43,6 +45,7 @@ fn any_cluster_first_hundred() {
     assert!(total.checkpoints > 500 && total.installs > 20 && total.added > 20, "{total:?}");
     assert!(total.ahead > 5, "{total:?}");
     assert!(total.told > 10_000 && total.resumed > 1_000, "{total:?}");
+    assert!(total.renewals > 1_000 && total.expired > 300, "{total:?}");
     assert!(total.gaps > 50 && total.progressed > 1_000, "{total:?}");
 }
 

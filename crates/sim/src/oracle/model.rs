@@ -79,6 +79,11 @@ impl Model {
         changes
     }
 
+    /// Number of leases with this ID or a higher one.
+    pub(crate) fn leases_from(&self, lease: i64) -> usize {
+        self.leases.range(lease..).count()
+    }
+
     /// Carries out a request and returns the right answer. `told` is what the system said, of which
     /// only a v2 index is taken over: the members share that counter.
     pub(super) fn apply(&mut self, request: &Request, told: &Answer) -> Answer {

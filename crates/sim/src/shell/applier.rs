@@ -137,7 +137,9 @@ impl Shell {
 
     fn settle(&mut self, entry: Entry, applied: Applied, turn: &mut Turn<'_>) {
         self.overlay.extend(applied.ops);
+        self.leasing.finished(applied.request_id);
         for local in applied.local {
+            self.lease_applied(&local, applied.term, turn.now_us);
             match local {
                 Local::SelfRemoved => turn.notes.push(Note::SelfRemoved),
                 Local::CompactionScheduled(revision) => self.schedule_compaction(revision, turn),

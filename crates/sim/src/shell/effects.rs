@@ -42,10 +42,12 @@ impl Shell {
             }
             Effect::ReadDropped { requests } => turn.notes.push(Note::ReadDropped(requests)),
             Effect::Rejected { requests, reason } => {
+                requests.iter().for_each(|request| self.leasing.finished(*request));
                 turn.notes.push(Note::Rejected(requests, reason));
             }
             Effect::Role { term, leader, role, lost_leader: _ } => {
                 self.role = role;
+                self.term = term;
                 self.leader = leader;
                 turn.notes.push(Note::Role { term: term.0, leader, role });
             }
