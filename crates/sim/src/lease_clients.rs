@@ -46,7 +46,7 @@ pub(crate) struct LeaseClients {
 impl LeaseClients {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            rng: StdRng::seed_from_u64(seed ^ 0x1ea5_e5),
+            rng: StdRng::seed_from_u64(seed ^ 0x001e_a5e5),
             asked: BTreeMap::new(),
             renewed_us: BTreeMap::new(),
             expiring: BTreeMap::new(),
