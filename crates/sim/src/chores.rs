@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// Time between two looks.
 const INTERVAL_US: u64 = 200_000;
+/// Wall clocks of members are ahead of virtual time by up to this.
+pub(crate) const CLOCK_SKEW_MAX_US: u64 = 60_000;
 
 /// The duties of one life.
 pub(crate) struct Chores {
@@ -48,8 +50,9 @@ impl Chores {
         let (machine, now_ms) = (shell.machine(), now_us / 1_000);
         inputs.push(DutyInput::ClusterVersion(machine.cluster_version()));
         inputs.push(DutyInput::Tick { now_ms });
+        let skew_us = shell.local.0 % (CLOCK_SKEW_MAX_US + 1);
         let has_ttl = machine.v2().has_deadlines();
-        inputs.push(DutyInput::V2Clock { now_ms, unix_ns: unix_ns(now_us), has_ttl });
+        inputs.push(DutyInput::V2Clock { now_ms, unix_ns: unix_ns(now_us + skew_us), has_ttl });
         inputs.into_iter().flat_map(|input| self.step(shell, input)).collect()
     }
 

@@ -25,11 +25,13 @@ pub enum Plant {
     EarlyProgress,
     /// A new leader counts the time of leases from its start instead of its election.
     EarlyRevoke,
+    /// Now and then watchers are told of a v2 event twice.
+    DuplicateV2,
 }
 
 impl Plant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("early-ack", Self::EarlyAck),
         ("forgotten-vote", Self::ForgottenVote),
         ("skipped-apply", Self::SkippedApply),
@@ -37,6 +39,7 @@ impl Plant {
         ("lost-event", Self::LostEvent),
         ("early-progress", Self::EarlyProgress),
         ("early-revoke", Self::EarlyRevoke),
+        ("duplicate-v2", Self::DuplicateV2),
     ];
 }
 

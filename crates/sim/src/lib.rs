@@ -29,6 +29,7 @@ mod faults;
 mod lease_clients;
 mod liveness;
 mod transfers;
+mod v2_watch_clients;
 mod watch_clients;
 mod world;
 

@@ -69,6 +69,9 @@ impl World {
         if leases > 0 {
             return Some(format!("{leases} leases have not ended"));
         }
+        if let Some(why) = self.v2_watchers_missing() {
+            return Some(why);
+        }
         if let Some(why) = self.watchers_missing() {
             return Some(why);
         }

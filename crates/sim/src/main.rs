@@ -13,7 +13,7 @@ use sim::{Config, Failure, Outcome, Plant, Shape, run};
 const USAGE: &str =
     "usage: sim [--seeds N] [--from S] [--seed S] [--shape any|single|three|changing]
            [--plant early-ack|forgotten-vote|skipped-apply|early-cut
-            |lost-event|early-progress|early-revoke] [--outside-only] [--trace]";
+            |lost-event|early-progress|early-revoke|duplicate-v2] [--outside-only] [--trace]";
 
 struct Order {
     from: u64,
@@ -72,6 +72,7 @@ struct Total {
     progressed: u64,
     renewals: u64,
     expired: u64,
+    v2_told: u64,
 }
 
 impl Total {
@@ -94,6 +95,7 @@ impl Total {
         self.progressed += outcome.progressed;
         self.renewals += outcome.renewals;
         self.expired += outcome.expired;
+        self.v2_told += outcome.v2_told;
     }
 }
 

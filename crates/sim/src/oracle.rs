@@ -17,11 +17,13 @@ mod model;
 mod persistence;
 mod state_hash;
 mod state_machine_safety;
+mod v2_events;
 mod watched;
 
 use consensus::Role;
 use proto::raftpb::{EntryType, Message};
 use types::{NodeId, RequestId};
+use v2store::{Event, Watch};
 
 use crate::Violation;
 use crate::member::LogOnDisk;
@@ -46,6 +48,7 @@ pub(crate) struct Oracles {
     hashes: state_hash::StateHashes,
     acknowledged: acknowledged::Acknowledged,
     history: linearizable::History,
+    v2_events: v2_events::V2Events,
 }
 
 impl Oracles {
@@ -61,6 +64,7 @@ impl Oracles {
             hashes: state_hash::StateHashes::default(),
             acknowledged: acknowledged::Acknowledged::default(),
             history: linearizable::History::default(),
+            v2_events: v2_events::V2Events::default(),
         }
     }
 
@@ -151,6 +155,30 @@ impl Oracles {
     pub(crate) fn answered(&mut self, id: RequestId, floor: Floor, answer: &Answer) -> Verdict {
         let request = self.acknowledged.answered(id, answer)?;
         self.history.returned(id, floor, &request, answer)
+    }
+
+    /// A member applied a v2 event; `latest_ns` is the latest that any clock shows.
+    pub(crate) fn v2_event(
+        &mut self,
+        event: &Event,
+        removed: &[String],
+        latest_ns: i64,
+    ) -> Verdict {
+        self.v2_events.happened(event, removed, latest_ns)
+    }
+
+    /// The event that answers a registration for `since` at index `now` at once.
+    pub(crate) fn v2_past(&self, watch: &Watch, since: u64, now: u64) -> Option<u64> {
+        self.v2_events.past(watch, since, now)
+    }
+
+    /// The next event that a registered v2 watcher is told, and how often.
+    pub(crate) fn v2_next(&self, watch: &Watch, from: u64) -> Option<(u64, usize)> {
+        self.v2_events.next(watch, from)
+    }
+
+    pub(crate) fn is_v2_event(&self, index: u64, event: &Event) -> bool {
+        self.v2_events.is(index, event)
     }
 
     /// A watcher that stands at `next` was told of events; returns where it stands then.

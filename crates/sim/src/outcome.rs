@@ -37,6 +37,8 @@ pub struct Outcome {
     pub renewals: u64,
     /// Leases revoked because of time.
     pub expired: u64,
+    /// Events that v2 watchers were told of.
+    pub v2_told: u64,
     /// The trace in words, if it was asked for.
     pub lines: Vec<String>,
 }

@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Client(usize),
     /// A client that watches.
     WatchClient(usize),
+    /// A client that watches the v2 tree.
+    V2WatchClient(usize),
     /// The holders of leases.
     LeaseClient,
     /// A member's watch hub: publishing, catching up.

@@ -12,10 +12,12 @@ mod compactor;
 mod effects;
 
 pub(crate) use effects::position;
+pub(crate) use v2_watching::v2_poll;
 pub(crate) use watching::{WatchItem, WatchedEvent};
 mod flusher;
 mod leasing;
 mod log;
+mod v2_watching;
 mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -89,6 +91,7 @@ pub(crate) struct Shell {
     build: Option<node::Capture>,
     reads: Vec<(RequestId, LogIndex)>,
     hub: watching::Hub,
+    v2_hub: v2_watching::V2Hub,
     leasing: leasing::Leasing,
 }
 
@@ -131,6 +134,7 @@ impl Shell {
             build: None,
             reads: Vec::new(),
             hub,
+            v2_hub: v2_watching::V2Hub::new(),
             leasing: leasing::Leasing::new(turn.now_us),
         };
         if let Some(revision) = restored.resume_compaction {

@@ -83,6 +83,8 @@ pub(crate) enum Note {
     Handed(LogNote),
     Synced(LogNote),
     Applied(Box<AppliedNote>),
+    /// An event of the v2 tree, with the paths that it removed.
+    V2Event(Box<v2store::Event>, Vec<String>),
     Rejected(Vec<RequestId>, RejectReason),
     /// A read that may now be served here.
     ReadReady(RequestId),

@@ -16,7 +16,8 @@ use simdisk::SimDisk;
 use types::NodeId;
 
 use crate::admin::Admin;
-use crate::clients::Clients;
+use crate::chores::CLOCK_SKEW_MAX_US;
+use crate::clients::{Clients, unix_ns};
 use crate::lease_clients::LeaseClients;
 use crate::member::{Member, describe};
 use crate::network::Network;
@@ -26,6 +27,7 @@ use crate::schedule::{Event, Life, Schedule};
 use crate::shell::{Shell, Stop};
 use crate::trace::Trace;
 use crate::turn::{AppliedNote, Note, Task, Turn};
+use crate::v2_watch_clients::V2WatchClients;
 use crate::watch_clients::WatchClients;
 use crate::{Config, Failure, Outcome, Violation};
 
@@ -43,6 +45,7 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     pub(crate) watch_clients: WatchClients,
     pub(crate) lease_clients: LeaseClients,
+    pub(crate) v2_watch_clients: V2WatchClients,
     pub(crate) admin: Admin,
     pub(crate) trace: Trace,
     /// Whether faults go on.
@@ -93,6 +96,7 @@ impl World {
             clients: Clients::default(),
             watch_clients: WatchClients::new(config.seed),
             lease_clients: LeaseClients::new(config.seed),
+            v2_watch_clients: V2WatchClients::new(config.seed),
             admin: Admin::default(),
             trace: Trace::new(config.verbose),
             faults_last: true,
@@ -131,6 +135,7 @@ impl World {
             self.schedule.after(1_000, Event::Client(client));
         }
         self.start_watch_clients();
+        self.start_v2_watch_clients();
         self.schedule.after(50_000, Event::LeaseClient);
         self.schedule.after(1_000, Event::Admin);
         self.plan_faults();
@@ -172,6 +177,7 @@ impl World {
             Event::Restart(id) => self.restart(id),
             Event::Client(client) => self.client_turn(client),
             Event::WatchClient(number) => self.watch_client_turn(number),
+            Event::V2WatchClient(number) => self.v2_watch_client_turn(number),
             Event::LeaseClient => self.lease_client_turn(),
             Event::Watch(life) => self.watch_turn(life),
             Event::GiveUp(id) => {
@@ -372,6 +378,10 @@ impl World {
                 self.trace.line(now_us, || format!("{id}: synced {write:?}"));
                 self.oracles.synced(id, &write)
             }
+            Note::V2Event(event, removed) => {
+                let latest_ns = unix_ns(now_us + CLOCK_SKEW_MAX_US);
+                self.oracles.v2_event(&event, &removed, latest_ns)
+            }
             Note::Applied(note) => self.judge_applied(life, &note),
             Note::Rejected(requests, reason) => {
                 self.trace.line(now_us, || format!("{id}: rejects {requests:?}: {reason:?}"));
@@ -431,6 +441,7 @@ impl World {
             progressed: self.watch_clients.progressed,
             renewals: self.lease_clients.renewals,
             expired: self.lease_clients.expired,
+            v2_told: self.v2_watch_clients.told,
             lines: self.trace.take_lines(),
         }
     }

@@ -75,6 +75,12 @@ fn lease_revoked_early_is_caught() {
 }
 
 #[test]
+fn v2_event_delivered_twice_is_caught() {
+    let by = caught(Plant::DuplicateV2, Shape::Three, false, 0..10);
+    assert!(by.contains("v2 watch"), "{by}");
+}
+
+#[test]
 fn log_cut_before_the_commit_is_caught() {
     assert_eq!(caught(Plant::EarlyCut, Shape::Any, false, 0..10), "start");
 }

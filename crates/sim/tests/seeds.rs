@@ -30,6 +30,7 @@ fn check(shape: Shape, seeds: std::ops::Range<u64>) -> Outcome {
                 progressed: total.progressed + outcome.progressed,
                 renewals: total.renewals + outcome.renewals,
                 expired: total.expired + outcome.expired,
+                v2_told: total.v2_told + outcome.v2_told,
                 lines: Vec::new(),
             },
         });
@@ -46,6 +47,7 @@ fn any_cluster_first_hundred() {
     assert!(total.ahead > 5, "{total:?}");
     assert!(total.told > 10_000 && total.resumed > 1_000, "{total:?}");
     assert!(total.renewals > 1_000 && total.expired > 300, "{total:?}");
+    assert!(total.v2_told > 2_000, "{total:?}");
     assert!(total.gaps > 50 && total.progressed > 1_000, "{total:?}");
 }
 

@@ -146,6 +146,10 @@ impl Shell {
                 _ => {}
             }
         }
+        for (event, removed) in applied.v2_events.into_iter().zip(applied.v2_removed) {
+            self.v2_notify(&event, &removed);
+            turn.notes.push(Note::V2Event(Box::new(event), removed));
+        }
         if !applied.events.is_empty() {
             self.hub.publish(applied.revision, applied.events);
         }
@@ -203,7 +207,8 @@ impl Shell {
         self.view = engine.view();
         let source = ViewSource(self.view.as_ref());
         let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
-        self.machine = machine;
+        let before = std::mem::replace(&mut self.machine, machine);
+        self.v2_hub.jumped(before.v2(), self.machine.v2());
         self.overlay = Overlay::new();
         self.overlay.extend(restored.ops);
         self.hub.skip(self.machine.store().current_revision());
