@@ -181,13 +181,20 @@ impl Request {
             },
             Self::V2Delete { key } => base("DELETE", v2_path(*key)),
             Self::V2Fading { key, expiration } => V2Request {
-                val: "fading".to_owned(),
+                val: if refreshes(*expiration) { String::new() } else { "fading".to_owned() },
+                refresh: refreshes(*expiration).then_some(true),
+                prev_exist: refreshes(*expiration).then_some(true),
                 expiration: *expiration,
                 ..base("PUT", format!("/1/fading/{key}"))
             },
             _ => return None,
         })
     }
+}
+
+/// Whether a write of a node that fades only makes it live longer: every third one.
+fn refreshes(expiration: i64) -> bool {
+    expiration / 1_000 % 3 == 0
 }
 
 pub(crate) fn v3_key(key: u8) -> Bytes {

@@ -93,7 +93,7 @@ impl World {
     }
 
     fn v2_register(&mut self, client: &mut Client) -> Result<(), Violation> {
-        let up = self.ids_up();
+        let up = self.ids_worth_watching();
         if up.is_empty() {
             return Ok(());
         }
@@ -116,6 +116,8 @@ impl World {
         };
         let from = if client.next == 0 { index + 1 } else { client.next };
         let past = self.oracles.v2_past(&watch, from, index);
+        let now_us = self.schedule.now_us();
+        self.trace.line(now_us, || format!("{id}: at {index} {watch:?}, answered by {past:?}"));
         let from = from.max(index + 1);
         let events = registered.events;
         client.registered = Some(Registered { life, events, past, from, times: 0 });
@@ -156,7 +158,7 @@ impl World {
                 registered.from = index;
             }
         }
-        if self.is_alive(registered.life) {
+        if self.is_alive(registered.life) && self.is_worth_watching(registered.life.id) {
             client.registered = Some(registered);
         }
         Ok(())

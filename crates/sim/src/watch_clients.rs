@@ -15,7 +15,7 @@ use bytes::Bytes;
 use mvcc::watch::WatchSpec;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use types::KeyRange;
+use types::{KeyRange, NodeId};
 
 use crate::Violation;
 use crate::clients::KEYS;
@@ -58,7 +58,7 @@ pub(crate) struct WatchClients {
     pub(crate) rng: StdRng,
     clients: Vec<Client>,
     /// Members whose hub has been asked to go on.
-    armed: BTreeMap<types::NodeId, u64>,
+    armed: BTreeMap<NodeId, u64>,
     /// Events read.
     pub(crate) told: u64,
     /// Streams opened by a client that had lost one.
@@ -176,6 +176,9 @@ impl World {
         if client.stream.is_some_and(|(life, _)| !self.is_alive(life)) {
             client.stream = None;
         }
+        if client.stream.is_some_and(|(life, _)| !self.is_worth_watching(life.id)) {
+            self.watch_hang_up(client);
+        }
         if self.faults_last && self.watch_clients.rng.random_bool(0.02) {
             self.watch_hang_up(client);
         }
@@ -185,6 +188,16 @@ impl World {
         self.watch_read(client)?;
         self.watch_ask(client);
         Ok(())
+    }
+
+    /// Once faults have ended nobody stays with a member that does not know that it was removed.
+    pub(crate) fn is_worth_watching(&self, id: NodeId) -> bool {
+        self.faults_last
+            || self.best_informed().is_some_and(|(_, known)| known.members.contains_key(&id))
+    }
+
+    pub(crate) fn ids_worth_watching(&self) -> Vec<NodeId> {
+        self.ids_up().into_iter().filter(|id| self.is_worth_watching(*id)).collect()
     }
 
     /// The connection is lost, with whatever was on its way.
@@ -197,7 +210,7 @@ impl World {
     }
 
     fn watch_connect(&mut self, client: &mut Client) {
-        let up = self.ids_up();
+        let up = self.ids_worth_watching();
         if up.is_empty() {
             return;
         }
