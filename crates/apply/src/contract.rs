@@ -17,6 +17,8 @@ use types::{
     Bucket, ClusterId, EtcdError, LeaseId, LogIndex, NodeId, Op, RequestId, Term, V2Error,
 };
 
+use crate::kind::RequestKind;
+
 /// The rows of the database at one moment, as restart reads them.
 pub trait Source {
     /// One row.
@@ -100,6 +102,8 @@ pub struct Applied {
     pub term: Term,
     /// Who waits for it; zero for nobody.
     pub request_id: RequestId,
+    /// What kind of request was carried out; `None` for replayed and empty entries.
+    pub kind: Option<RequestKind>,
     /// What to tell the waiter; `None` for replayed and empty entries.
     pub reply: Option<Reply>,
     /// Store revision after the entry.

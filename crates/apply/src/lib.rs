@@ -13,6 +13,7 @@
 //!             docs/format/engine-rows.md.
 
 mod contract;
+mod kind;
 mod machine;
 
 mod alarms;
@@ -32,6 +33,7 @@ pub use contract::{
     Applied, ConfDecision, Fault, Frozen, Local, Reply, Response, Restored, Settings, SnapshotBase,
     Source,
 };
+pub use kind::RequestKind;
 pub use machine::Machine;
 
 #[cfg(test)]

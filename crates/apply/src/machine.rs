@@ -15,6 +15,7 @@ use types::{EtcdError, LogIndex, Op, RequestId, Term};
 use crate::alarms::Alarms;
 use crate::cluster::{Cluster, Effect, Stage};
 use crate::contract::{Applied, Fault, Frozen, Local, Reply, Response, Settings};
+use crate::kind::RequestKind;
 use crate::position::{V2Position, meta_ops};
 use crate::v2;
 
@@ -69,10 +70,12 @@ impl Machine {
             EntryPayload::Empty => {}
             EntryPayload::V2(request) => {
                 applied.request_id = RequestId(request.id);
+                applied.kind = (stage == Stage::New).then(|| RequestKind::of_v2(&request));
                 self.apply_v2(stage, entry, &request, &mut applied)?;
             }
             EntryPayload::V3(request) => {
                 applied.request_id = request_id(&request);
+                applied.kind = (stage == Stage::New).then(|| RequestKind::of_v3(&request));
                 let reply = self.apply_v3(stage, entry, &request, history, &mut applied)?;
                 applied.reply = reply.map(Reply::V3);
             }

@@ -154,6 +154,7 @@ impl ApplyThread {
                     Ok(())
                 }
                 ApplyJob::V2Watch(order) => {
+                    self.shared.counters.v2.watch_requests.add(1);
                     self.v2_watchers.serve(self.shared.read().machine.v2(), order);
                     Ok(())
                 }
@@ -205,6 +206,7 @@ impl ApplyThread {
         {
             let published = &mut *self.shared.write();
             published.machine.observe_time(unix_ns());
+            let v2_before = published.machine.v2().stats();
             let began = Instant::now();
             for entry in entries.iter().take(limits::APPLY_CHUNK_ENTRIES) {
                 if entry.entry_type != EntryType::Normal || began.elapsed() > CHUNK_TIME {
@@ -212,12 +214,13 @@ impl ApplyThread {
                 }
                 let started = Instant::now();
                 let applied = apply_one(published, entry, &view)?;
-                self.watch_time(entry, started.elapsed());
+                let took = started.elapsed();
+                self.watch_time(entry, took);
                 self.shared.leasing.applied(&self.shared.raft, &applied.local);
-                self.shared.counters.leases(&applied.local);
-                self.shared.counters.applied(applied.reply.as_ref());
+                self.shared.counters.applied(&applied, took);
                 done.push(applied);
             }
+            self.shared.counters.v2.wrote(&v2_before, &published.machine.v2().stats());
         }
         let count = done.len();
         self.settle(done);
@@ -246,7 +249,9 @@ impl ApplyThread {
         };
         let applied = {
             let published = &mut *self.shared.write();
+            let v2_before = published.machine.v2().stats();
             let mut applied = published.machine.apply_conf_change(entry, decision, &conf_state)?;
+            self.shared.counters.v2.wrote(&v2_before, &published.machine.v2().stats());
             published.overlay.extend(std::mem::take(&mut applied.ops));
             applied
         };
@@ -348,10 +353,15 @@ impl ApplyThread {
 
     fn compact_rows(&mut self, rows: &[(types::RevKey, bool, bytes::Bytes)], at: i64) {
         self.shared.wait_for_space(overlay_full);
+        let counters = &self.shared.counters;
         let published = &mut *self.shared.write();
+        let began = Instant::now();
         let ops = published.machine.compact_step(rows, at);
-        self.shared.counters.compacted_rows.add(ops.len() as u64);
+        counters.compacted_rows.add(ops.len() as u64);
         published.overlay.extend(ops);
+        let pause = began.elapsed();
+        counters.index_pauses.observe(pause);
+        counters.compaction_pauses.observe(pause);
     }
 
     /// Replaces the whole state by a received snapshot. Its `.snap` file and log record are durable,

@@ -29,13 +29,15 @@ impl Beat {
         Self { origin: Instant::now(), last_ms: zero(), stalls: zero(), confirmed: zero() }
     }
 
-    /// The thread comes by, as it does at every tick.
-    pub(crate) fn strike(&self, now: Instant, tick: Duration) {
+    /// The thread comes by, as it does at every tick; whether it was held up before.
+    pub(crate) fn strike(&self, now: Instant, tick: Duration) -> bool {
         let now_ms = self.millis(now);
         let before_ms = self.last_ms.swap(now_ms, Ordering::AcqRel);
-        if is_late(before_ms, now_ms, tick) {
+        let is_late = is_late(before_ms, now_ms, tick);
+        if is_late {
             self.stalls.fetch_add(1, Ordering::AcqRel);
         }
+        is_late
     }
 
     /// `None` when the thread comes by regularly; else what to [`Beat::confirm`] once the role

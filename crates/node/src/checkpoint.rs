@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use apply::Frozen;
 use backend::View;
@@ -12,6 +13,7 @@ use types::{LogIndex, limits};
 use wal::snap::SnapStore;
 use wal::{WalError, WalSnapshot};
 
+use crate::counters::Counters;
 use crate::shared::Shared;
 use crate::wal_thread::{WalJob, WalQueue};
 
@@ -36,6 +38,22 @@ pub fn raft_snapshot(frozen: &Frozen) -> Snapshot {
             term: frozen.term.0,
         },
     }
+}
+
+/// Writes the `.snap` file of a snapshot, durably.
+pub(crate) fn save_snap(
+    snaps: &SnapStore,
+    snapshot: &Snapshot,
+    counters: &Counters,
+) -> Result<(), WalError> {
+    let began = Instant::now();
+    let encoded = wal::snap::encode_file(snapshot);
+    counters.snap_encodings.observe(began.elapsed());
+    let encoded_at = Instant::now();
+    snaps.save_encoded(&snapshot.metadata, &encoded)?;
+    counters.snap_syncs.observe(encoded_at.elapsed());
+    counters.snap_saves.observe(began.elapsed());
+    Ok(())
 }
 
 pub(crate) fn wal_record(snapshot: &Snapshot) -> WalSnapshot {
@@ -117,7 +135,7 @@ impl Maker {
             // A received snapshot was faster.
             return Ok(());
         }
-        self.snaps.save(snapshot)?;
+        save_snap(&self.snaps, snapshot, &self.shared.counters)?;
         let (done, durable) = mpsc::sync_channel(1);
         self.wal.push(WalJob::Checkpoint { snapshot: wal_record(snapshot), done });
         if self.shared.recv_or_stop(&durable).is_none() {

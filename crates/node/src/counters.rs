@@ -1,12 +1,17 @@
 //! What a member counts about itself, for `/metrics`: plain atomics, added to on the way.
 //!
+//! Owns:       the numbers since the start of the process.
+//! Never:      a lock; anything that is decided by them.
 //! Source:     server-config.md 10, whose names and buckets the fields stand for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use apply::{Local, Reply, Response};
-use mvcc::{OpReply, TxnReply};
+use apply::{Applied, Local, Reply, RequestKind, Response};
+use mvcc::kv::KvView;
+use mvcc::{EventKind, OpReply, TxnReply};
+use types::EtcdError;
+use v2store::Stats;
 
 /// Everything that is counted.
 #[derive(Debug, Default)]
@@ -21,6 +26,10 @@ pub struct Counters {
     pub slow_read_indexes: Count,
     /// `etcd_server_slow_apply_total`.
     pub slow_applies: Count,
+    /// `etcd_server_apply_duration_seconds`: by kind, what failed and what did not.
+    pub applies: [[Times<ApplyBounds>; 2]; RequestKind::COUNT],
+    /// `etcd_server_heartbeat_send_failures_total`: heartbeats of this leader that came too late.
+    pub late_heartbeats: Count,
     /// `etcd_server_snapshot_apply_in_progress_total`, a gauge.
     pub snapshot_installs: Count,
     /// `etcd_mvcc_put_total`.
@@ -31,12 +40,21 @@ pub struct Counters {
     pub ranges: Count,
     /// `etcd_mvcc_txn_total`: requests of more than one operation.
     pub txns: Count,
+    /// `etcd_debugging_mvcc_total_put_size_in_bytes`: keys and values.
+    pub put_bytes: Count,
+    /// `etcd_mvcc_hash_rev_duration_seconds`.
+    pub revision_hashes: Times<HashBounds>,
     /// `etcd_debugging_mvcc_db_compaction_keys_total`.
     pub compacted_rows: Count,
     /// `etcd_debugging_mvcc_db_compaction_last`, unix seconds.
     pub compaction_last: Count,
     /// `etcd_debugging_mvcc_db_compaction_total_duration_milliseconds`.
     pub compactions: Times<CompactionBounds>,
+    /// How long apply was held up by each batch of a compaction, which takes revisions out of index
+    /// and database: `etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds`.
+    pub compaction_pauses: Times<PauseBounds>,
+    /// The same for `etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds`.
+    pub index_pauses: Times<IndexPauseBounds>,
     /// `etcd_debugging_lease_granted_total`.
     pub leases_granted: Count,
     /// `etcd_debugging_lease_revoked_total`.
@@ -49,8 +67,84 @@ pub struct Counters {
     pub lease_ttls: Times<TtlBounds>,
     /// `etcd_disk_wal_fsync_duration_seconds`.
     pub wal_syncs: Times<DiskBounds>,
+    /// `etcd_disk_wal_write_duration_seconds`.
+    pub wal_writes: Times<DiskBounds>,
+    /// `etcd_disk_wal_write_bytes_total`.
+    pub wal_bytes: Count,
     /// `etcd_disk_backend_commit_duration_seconds`.
     pub commits: Times<DiskBounds>,
+    /// `etcd_disk_backend_snapshot_duration_seconds`: databases read for others.
+    pub database_reads: Times<SnapshotBounds>,
+    /// `etcd_debugging_snap_save_marshalling_duration_seconds`, of `.snap` files.
+    pub snap_encodings: Times<DiskBounds>,
+    /// `etcd_snap_fsync_duration_seconds`, their writing included as in etcd.
+    pub snap_syncs: Times<DiskBounds>,
+    /// `etcd_debugging_snap_save_total_duration_seconds`.
+    pub snap_saves: Times<DiskBounds>,
+    /// `etcd_snap_db_fsync_duration_seconds`, of received databases.
+    pub snap_db_syncs: Times<DiskBounds>,
+    /// `etcd_snap_db_save_total_duration_seconds`.
+    pub snap_db_saves: Times<DatabaseBounds>,
+    /// Operations on the v2 tree.
+    pub v2: V2Counters,
+}
+
+/// What was done to the v2 tree, `etcd_debugging_store_*`: for each action what worked and what
+/// failed, under the headings that etcd's own statistics have.
+#[derive(Debug, Default)]
+pub struct V2Counters {
+    reads: [[Count; 2]; 2],
+    writes: [[Count; 2]; WRITES.len()],
+    /// `etcd_debugging_store_expires_total`.
+    pub expires: Count,
+    /// `etcd_debugging_store_watch_requests_total`.
+    pub watch_requests: Count,
+}
+
+/// The actions that read, as etcd's label names them.
+const READS: [&str; 2] = ["get", "getRecursive"];
+
+/// Names an action, and takes what worked and what failed out of the statistics.
+type Write = (&'static str, fn(&Stats) -> [u64; 2]);
+
+const WRITES: [Write; 6] = [
+    ("set", |stats| [stats.sets_success, stats.sets_fail]),
+    ("create", |stats| [stats.create_success, stats.create_fail]),
+    ("update", |stats| [stats.update_success, stats.update_fail]),
+    ("delete", |stats| [stats.delete_success, stats.delete_fail]),
+    ("compareAndSwap", |stats| [stats.compare_and_swap_success, stats.compare_and_swap_fail]),
+    ("compareAndDelete", |stats| [stats.compare_and_delete_success, stats.compare_and_delete_fail]),
+];
+
+impl V2Counters {
+    /// Actions that read with the number of those that worked and of those that failed.
+    #[must_use]
+    pub fn reads(&self) -> [(&'static str, [u64; 2]); 2] {
+        std::array::from_fn(|at| (READS[at], self.reads[at].each_ref().map(Count::value)))
+    }
+
+    /// The same of actions that write.
+    #[must_use]
+    pub fn writes(&self) -> [(&'static str, [u64; 2]); WRITES.len()] {
+        std::array::from_fn(|at| (WRITES[at].0, self.writes[at].each_ref().map(Count::value)))
+    }
+
+    pub(crate) fn read(&self, recursive: bool, worked: bool) {
+        self.reads[usize::from(recursive)][usize::from(!worked)].add(1);
+    }
+
+    /// Counts what happened between two looks at the statistics of one tree.
+    pub(crate) fn wrote(&self, before: &Stats, after: &Stats) {
+        for (counts, (_, of)) in self.writes.iter().zip(WRITES) {
+            for (count, (after, before)) in counts.iter().zip(of(after).into_iter().zip(of(before)))
+            {
+                if after != before {
+                    count.add(after.saturating_sub(before));
+                }
+            }
+        }
+        self.expires.add(after.expire_count.saturating_sub(before.expire_count));
+    }
 }
 
 /// A number that is added to.
@@ -87,6 +181,60 @@ pub struct DiskBounds;
 
 impl Bounds for DiskBounds {
     const FIRST: Duration = Duration::from_millis(1);
+    const COUNT: usize = 14;
+}
+
+/// 0.1 ms to 52 s.
+#[derive(Debug, Default)]
+pub struct ApplyBounds;
+
+impl Bounds for ApplyBounds {
+    const FIRST: Duration = Duration::from_micros(100);
+    const COUNT: usize = 20;
+}
+
+/// 10 ms to 164 s.
+#[derive(Debug, Default)]
+pub struct HashBounds;
+
+impl Bounds for HashBounds {
+    const FIRST: Duration = Duration::from_millis(10);
+    const COUNT: usize = 15;
+}
+
+/// 10 ms to 11 minutes.
+#[derive(Debug, Default)]
+pub struct SnapshotBounds;
+
+impl Bounds for SnapshotBounds {
+    const FIRST: Duration = Duration::from_millis(10);
+    const COUNT: usize = 17;
+}
+
+/// 100 ms to 51 s.
+#[derive(Debug, Default)]
+pub struct DatabaseBounds;
+
+impl Bounds for DatabaseBounds {
+    const FIRST: Duration = Duration::from_millis(100);
+    const COUNT: usize = 10;
+}
+
+/// 1 ms to 4 s.
+#[derive(Debug, Default)]
+pub struct PauseBounds;
+
+impl Bounds for PauseBounds {
+    const FIRST: Duration = Duration::from_millis(1);
+    const COUNT: usize = 13;
+}
+
+/// 0.5 ms to 4 s.
+#[derive(Debug, Default)]
+pub struct IndexPauseBounds;
+
+impl Bounds for IndexPauseBounds {
+    const FIRST: Duration = Duration::from_micros(500);
     const COUNT: usize = 14;
 }
 
@@ -182,19 +330,39 @@ impl Operations {
 }
 
 impl Counters {
+    /// Counts what an entry did, and the time it took.
+    pub(crate) fn applied(&self, applied: &Applied, took: Duration) {
+        self.leases(&applied.local);
+        self.operations(applied);
+        let puts = applied.events.iter().filter(|event| event.kind == EventKind::Put);
+        let sizes = puts.map(|event| {
+            let value = KvView::parse(&event.kv).map_or(0, |pair| pair.value.len());
+            (event.key.len() + value) as u64
+        });
+        self.put_bytes.add(sizes.sum());
+        if let Some(kind) = applied.kind {
+            self.applies[kind as usize][usize::from(has_worked(applied))].observe(took);
+        }
+    }
+
     /// Counts what an entry did to the key-value store.
-    pub(crate) fn applied(&self, reply: Option<&Reply>) {
-        match reply {
+    fn operations(&self, applied: &Applied) {
+        match applied.reply.as_ref() {
             Some(Reply::V3(Ok(Response::Put(_)))) => self.puts.add(1),
             Some(Reply::V3(Ok(Response::DeleteRange(_)))) => self.deletes.add(1),
             Some(Reply::V3(Ok(Response::Range(_)))) => self.ranges.add(1),
             Some(Reply::V3(Ok(Response::Txn(txn)))) => self.txn(txn),
+            // The keys of a lease are deleted one by one in one transaction.
+            Some(Reply::V3(Ok(Response::LeaseRevoke))) => {
+                self.deletes.add(applied.events.len() as u64);
+                self.txns.add(u64::from(applied.events.len() > 1));
+            }
             _ => {}
         }
     }
 
     /// Counts what an entry did to leases.
-    pub(crate) fn leases(&self, locals: &[Local]) {
+    fn leases(&self, locals: &[Local]) {
         for local in locals {
             match local {
                 Local::LeaseGranted { ttl_seconds, .. } => {
@@ -217,6 +385,15 @@ impl Counters {
         if ops.puts + ops.deletes + ops.ranges > 1 {
             self.txns.add(1);
         }
+    }
+}
+
+/// As etcd sees it: to be told of a compaction is no failure.
+fn has_worked(applied: &Applied) -> bool {
+    match &applied.reply {
+        Some(Reply::V3(Err(error))) => *error == EtcdError::Compacted,
+        Some(Reply::V2(Err(_)) | Reply::Members(Err(_))) => false,
+        Some(Reply::V3(Ok(_)) | Reply::V2(Ok(_)) | Reply::Members(Ok(_))) | None => true,
     }
 }
 

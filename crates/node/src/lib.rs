@@ -28,6 +28,7 @@ mod reads;
 mod request_id;
 mod shared;
 mod silence;
+mod timed_sink;
 mod waiters;
 
 mod apply_thread;

@@ -16,11 +16,12 @@ use crate::hash_peer;
 use crate::lease_peer;
 use crate::options::Options;
 use crate::shared::{Shared, StopReason};
+use crate::timed_sink::TimedSink;
 
 /// The member as its peers see it.
 pub(crate) struct NodeApi {
     shared: Arc<Shared>,
-    sink: Arc<DiskSink>,
+    sink: Arc<TimedSink>,
     server_version: String,
     handle: OnceLock<Handle>,
 }
@@ -28,6 +29,7 @@ pub(crate) struct NodeApi {
 impl NodeApi {
     pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
         let sink = DiskSink::new(Arc::clone(&options.disk), &options.paths.snap);
+        let sink = TimedSink { sink, counters: Arc::clone(&shared.counters) };
         Self {
             shared,
             sink: Arc::new(sink),

@@ -53,7 +53,10 @@ impl RaftThread {
 
     fn tick_until_now(&mut self, next_tick: &mut Instant) {
         let now = Instant::now();
-        self.shared.beat.strike(now, self.tick);
+        let was_held_up = self.shared.beat.strike(now, self.tick);
+        if was_held_up && self.shared.raft.borrow().is_leader {
+            self.shared.counters.late_heartbeats.add(1);
+        }
         let mut ticks = 0;
         while *next_tick <= now && ticks < LATE_TICKS_MAX {
             self.driver.step(Input::Tick);
@@ -155,10 +158,15 @@ impl RaftThread {
         match pins.get(&index) {
             Some(view) => {
                 tracing::info!(%to, index, bytes = view.image_len(), "sending snapshot");
-                self.transport.send_snapshot(message, Box::new(PinnedBody(Arc::clone(view))));
+                self.transport.send_snapshot(message, Box::new(self.pinned_body(view)));
             }
             None => self.shared.inbox.control(Input::SnapshotSent { to, ok: false }),
         }
+    }
+
+    fn pinned_body(&self, view: &Arc<dyn View>) -> PinnedBody {
+        let shared = Arc::clone(&self.shared);
+        PinnedBody { view: Arc::clone(view), shared, began: Instant::now() }
     }
 
     fn publish(&self) {
@@ -179,14 +187,25 @@ fn reject_error(reason: RejectReason) -> EtcdError {
     }
 }
 
-struct PinnedBody(Arc<dyn View>);
+/// The database as it goes to another member.
+struct PinnedBody {
+    view: Arc<dyn View>,
+    shared: Arc<Shared>,
+    began: Instant,
+}
+
+impl Drop for PinnedBody {
+    fn drop(&mut self) {
+        self.shared.counters.database_reads.observe(self.began.elapsed());
+    }
+}
 
 impl SnapshotBody for PinnedBody {
     fn len(&self) -> u64 {
-        self.0.image_len()
+        self.view.image_len()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read_image(offset, buf).map_err(std::io::Error::other)
+        self.view.read_image(offset, buf).map_err(std::io::Error::other)
     }
 }

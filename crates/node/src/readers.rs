@@ -63,6 +63,11 @@ impl Readers {
         Ok(OpenRevision { readers: Arc::clone(self), key })
     }
 
+    /// How many are registered.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().registered.len()
+    }
+
     /// Waits until no read needs what a compaction at `at` deletes, or those that do have been under
     /// way for too long. `false` when the member stops.
     pub(crate) fn wait_below(&self, at: i64, stopped: &dyn Fn() -> bool) -> bool {

@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use consensus::Input;
 use mvcc::{CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, TxnReply};
 use proto::etcdserverpb::{RangeRequest, TxnRequest};
 use tokio::time::timeout_at;
-use types::{EtcdError, limits};
+use types::{EtcdError, V2Error, limits};
+use v2store::Event;
 
 use crate::handle::{Handle, Inner, Registered};
 use crate::shared::{OverlayHistory, Shared, SharedHistory, StopReason};
@@ -142,6 +144,22 @@ impl Handle {
         .await
     }
 
+    /// Reads a node of the v2 tree of this member.
+    ///
+    /// # Errors
+    /// Those of the tree.
+    pub fn v2_get(&self, path: &str, recursive: bool, sorted: bool) -> Result<Event, V2Error> {
+        let found = self.with_machine(|machine| machine.v2().get(path, recursive, sorted));
+        self.inner().shared.counters.v2.read(recursive, found.is_ok());
+        found
+    }
+
+    /// Reads under way that keep a revision open.
+    #[must_use]
+    pub fn open_reads(&self) -> usize {
+        self.inner().shared.readers.len()
+    }
+
     /// Begins a range that is handed out in pieces.
     ///
     /// # Errors
@@ -165,7 +183,10 @@ impl Handle {
                 (published.overlay.clone(), inner.shared.view(), prepared, current)
             };
             let history = OverlayHistory { overlay: &overlay, view: &view };
-            Ok((settle(&inner.shared, prepared.run(&history).map(Ok))?, current))
+            let began = Instant::now();
+            let hash = settle(&inner.shared, prepared.run(&history).map(Ok))?;
+            inner.shared.counters.revision_hashes.observe(began.elapsed());
+            Ok((hash, current))
         })
         .await
     }

@@ -9,6 +9,7 @@ use wal::snap::SnapStore;
 use wal::{Wal, WalError, WalSnapshot};
 
 use crate::apply_thread::ApplyQueue;
+use crate::checkpoint::save_snap;
 use crate::shared::Shared;
 
 /// One thing to be made durable.
@@ -121,20 +122,31 @@ impl WalThread {
                 WalJob::Stop => debts.stop = true,
             }
         }
-        let began = Instant::now();
-        self.wal.flush(debts.must_sync)?;
-        if debts.must_sync {
-            self.shared.counters.wal_syncs.observe(began.elapsed());
-        }
+        self.flush(debts.must_sync)?;
         if let Some(index) = debts.release {
             self.wal.release_to(index)?;
         }
         Ok(debts)
     }
 
+    /// Writes what the group queued and, if asked, syncs it; both are timed.
+    fn flush(&mut self, must_sync: bool) -> Result<(), WalError> {
+        let counters = &self.shared.counters;
+        let began = Instant::now();
+        self.wal.flush(false)?;
+        counters.wal_writes.observe(began.elapsed());
+        if must_sync {
+            let began = Instant::now();
+            self.wal.flush(true)?;
+            counters.wal_syncs.observe(began.elapsed());
+        }
+        counters.wal_bytes.set(self.wal.written_bytes());
+        Ok(())
+    }
+
     /// The `.snap` file first, then the record that makes it valid (design.md 5).
     fn save_received(&mut self, snapshot: &Snapshot) -> Result<(), WalError> {
-        self.snaps.save(snapshot)?;
+        save_snap(&self.snaps, snapshot, &self.shared.counters)?;
         self.wal.save_snapshot(&WalSnapshot {
             index: snapshot.metadata.index,
             term: snapshot.metadata.term,

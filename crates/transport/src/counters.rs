@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use types::NodeId;
 
@@ -41,7 +41,7 @@ pub struct RoundTrips {
 }
 
 /// Number of bounds of [`RoundTrips`].
-pub const ROUND_TRIP_BUCKETS: usize = 15;
+pub const ROUND_TRIP_BUCKETS: usize = 16;
 
 impl RoundTrips {
     pub(crate) fn observe(&self, elapsed: Duration) {
@@ -59,6 +59,63 @@ impl RoundTrips {
     #[must_use]
     pub fn last(&self) -> Duration {
         Duration::from_micros(self.last_micros.load(Ordering::Relaxed))
+    }
+}
+
+/// Whole snapshots, with the bounds of etcd's `snapshot_send_total_duration_seconds`, and those that
+/// are on their way.
+#[derive(Debug, Default)]
+pub struct Transfers {
+    /// Snapshots done within 0.1 s times 2 to the power of the position, not cumulative.
+    pub buckets: [Counter; TRANSFER_BUCKETS],
+    /// All that are done.
+    pub count: Counter,
+    /// Sum over these, microseconds.
+    pub sum_micros: Counter,
+    /// Under way now.
+    under_way: AtomicU64,
+}
+
+/// Number of bounds of [`Transfers`].
+pub const TRANSFER_BUCKETS: usize = 10;
+
+impl Transfers {
+    /// Snapshots under way now.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin(&self) -> Transfer<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Transfer { transfers: self, began: Instant::now() }
+    }
+}
+
+/// A snapshot on its way; it has failed when it is dropped without being told to be done.
+#[must_use]
+pub(crate) struct Transfer<'a> {
+    transfers: &'a Transfers,
+    began: Instant,
+}
+
+impl Transfer<'_> {
+    /// The snapshot is there: only these are timed, as in etcd.
+    pub(crate) fn done(self) {
+        let elapsed = self.began.elapsed();
+        let fits = |&bucket: &usize| elapsed <= Duration::from_millis(100 << bucket);
+        if let Some(bucket) = (0..TRANSFER_BUCKETS).find(fits) {
+            self.transfers.buckets[bucket].add(1);
+        }
+        self.transfers.count.add(1);
+        let micros = usize::try_from(elapsed.as_micros()).unwrap_or(usize::MAX);
+        self.transfers.sum_micros.add(micros);
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        self.transfers.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,6 +137,8 @@ pub struct PeerCounters {
     pub snapshot_send_failures: Counter,
     pub snapshots_received: Counter,
     pub snapshot_receive_failures: Counter,
+    pub snapshots_out: Transfers,
+    pub snapshots_in: Transfers,
     /// Times the peer became inactive.
     pub disconnects: Counter,
     pub round_trips: RoundTrips,
@@ -106,5 +165,22 @@ impl Registry {
 
     pub(crate) fn all(&self) -> Vec<(NodeId, Arc<PeerCounters>)> {
         lock(&self.peers).iter().map(|(id, counters)| (*id, Arc::clone(counters))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transfers_are_counted_while_they_last_and_timed_when_they_are_done() {
+        let transfers = Transfers::default();
+        let (first, second) = (transfers.begin(), transfers.begin());
+        assert_eq!(transfers.under_way(), 2);
+        first.done();
+        assert_eq!((transfers.under_way(), transfers.count.value()), (1, 1));
+        assert_eq!(transfers.buckets.iter().map(Counter::value).sum::<u64>(), 1);
+        drop(second);
+        assert_eq!((transfers.under_way(), transfers.count.value()), (0, 1));
     }
 }

@@ -93,9 +93,11 @@ async fn transfer(
     let permit = core.shared.snapshots_out.try_acquire();
     let _permit = permit.map_err(|_none| SnapshotError::TooMany)?;
     let url = core.picker.pick().ok_or(SnapshotError::NoUrl)?;
+    let transfer = core.counters.snapshots_out.begin();
     let sent = post(core, &url, message, body).await;
-    if let Err(error) = &sent {
-        core.failed(&url, &with_causes(error));
+    match &sent {
+        Ok(()) => transfer.done(),
+        Err(error) => core.failed(&url, &with_causes(error)),
     }
     sent
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use disk::{BlockFile, Disk, OpenMode};
 use proto::raftpb::wire::{self, Reader};
-use proto::raftpb::{DecodeError, Snapshot};
+use proto::raftpb::{DecodeError, Snapshot, SnapshotMetadata};
 
 use crate::record::WalSnapshot;
 use crate::{WalError, names};
@@ -40,13 +40,25 @@ impl SnapStore {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf, WalError> {
-        let name = names::snap(snapshot.metadata.term, snapshot.metadata.index);
+        self.save_encoded(&snapshot.metadata, &encode_file(snapshot))
+    }
+
+    /// As [`SnapStore::save`], with what [`encode_file`] made of the snapshot.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save_encoded(
+        &self,
+        metadata: &SnapshotMetadata,
+        encoded: &[u8],
+    ) -> Result<PathBuf, WalError> {
+        let name = names::snap(metadata.term, metadata.index);
         let path = self.dir.join(&name);
         let temp = self.dir.join(format!("tmp-{}", name.trim_end_matches(names::SNAP_SUFFIX)));
         let failed = |source| WalError::io("write snapshot", &path, source);
         let file = self.disk.open(&temp, OpenMode::CreateOrOpen).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
-        file.write_at(0, &encode_file(snapshot)).map_err(failed)?;
+        file.write_at(0, encoded).map_err(failed)?;
         file.sync_data().map_err(failed)?;
         self.disk.rename(&temp, &path).map_err(failed)?;
         self.sync_dir()?;

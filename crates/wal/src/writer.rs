@@ -60,6 +60,8 @@ pub struct Wal {
     pending: Vec<u8>,
     /// Where records are encoded before they are framed.
     scratch: Vec<u8>,
+    /// Bytes of records written since the log was opened.
+    written: u64,
     /// Whether something was written since the last sync.
     dirty: bool,
     metadata: Bytes,
@@ -223,6 +225,12 @@ impl Wal {
         self.offset
     }
 
+    /// Bytes of records written since the log was opened.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written
+    }
+
     fn assemble(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -251,6 +259,7 @@ impl Wal {
             crc: end.crc,
             pending: Vec::new(),
             scratch: Vec::new(),
+            written: 0,
             dirty: false,
             metadata: end.metadata,
             hard_state,
@@ -296,6 +305,7 @@ impl Wal {
             .write_at(self.offset, &self.pending)
             .map_err(|source| WalError::io("write wal segment", &tail.path, source))?;
         self.offset += self.pending.len() as u64;
+        self.written += self.pending.len() as u64;
         self.dirty = true;
         self.pending.clear();
         self.pending.shrink_to(BUFFER_KEPT_MAX_BYTES);

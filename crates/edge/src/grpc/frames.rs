@@ -18,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 use types::grpc_text;
 
+use super::methods::Shape;
 use super::preamble::Encoding;
 use super::tally::Tally;
 use super::{BodyData, BodyError};
@@ -35,8 +36,7 @@ pub(crate) struct Frames<B> {
 pub(crate) struct Check {
     limit: usize,
     encoding: Encoding,
-    /// A unary call has one message.
-    one: bool,
+    shape: Shape,
     state: State,
     messages: u64,
     tally: Arc<Tally>,
@@ -58,12 +58,12 @@ impl Check {
     pub(crate) fn new(
         limit: usize,
         encoding: Encoding,
-        one: bool,
+        shape: Shape,
         tally: Arc<Tally>,
         method: usize,
     ) -> Self {
         let state = State::Prefix(Vec::new());
-        Self { limit, encoding, one, state, messages: 0, tally, method }
+        Self { limit, encoding, shape, state, messages: 0, tally, method }
     }
 
     /// Takes bytes that arrived; returns those to be passed on.
@@ -181,19 +181,34 @@ impl Check {
         self.messages += 1;
         self.tally.received_bytes(length);
         self.tally.received(self.method);
-        self.state = if self.one { State::Done } else { State::Prefix(Vec::new()) };
+        self.state = if self.has_one() { State::Done } else { State::Prefix(Vec::new()) };
     }
 
-    /// What the end of the body means.
+    /// Whether the call has one message, as all have whose request is no stream.
+    fn has_one(&self) -> bool {
+        self.shape != Shape::BidiStream
+    }
+
+    /// The client sent what is no message.
+    fn broken(&self, status: Status) -> BodyError {
+        self.tally.broken(self.method);
+        Box::new(status)
+    }
+
+    /// What the end of the body means. A message that is cut off is spoken of by another part of
+    /// grpc-go in a unary call than in a stream, and so under another code.
     fn end(&self) -> Result<(), Status> {
         match &self.state {
             State::Prefix(prefix) if prefix.is_empty() => {
-                let missing = self.one && self.messages == 0;
+                let missing = self.has_one() && self.messages == 0;
                 if missing { Err(Status::unknown(grpc_text::NO_MESSAGE)) } else { Ok(()) }
             }
-            State::Prefix(_) | State::Plain(_) | State::Packed { .. } => {
-                Err(Status::unknown(grpc_text::CUT_MESSAGE))
-            }
+            State::Prefix(_) | State::Plain(_) | State::Packed { .. } => match self.shape {
+                Shape::Unary => Err(Status::unknown(grpc_text::CUT_MESSAGE)),
+                Shape::ServerStream | Shape::BidiStream => {
+                    Err(Status::internal(grpc_text::CUT_MESSAGE))
+                }
+            },
             State::Done => Ok(()),
         }
     }
@@ -226,14 +241,14 @@ where
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 None => {
                     let end = self.check.end();
-                    return Poll::Ready(end.err().map(|status| Err(Box::new(status) as BodyError)));
+                    return Poll::Ready(end.err().map(|status| Err(self.check.broken(status))));
                 }
             };
             let Ok(data) = frame.into_data() else { continue };
             match self.check.take(data) {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Err(status) => return Poll::Ready(Some(Err(Box::new(status)))),
+                Err(status) => return Poll::Ready(Some(Err(self.check.broken(status)))),
             }
         }
     }
@@ -253,8 +268,8 @@ mod tests {
 
     use super::*;
 
-    fn check(limit: usize, encoding: Encoding, one: bool) -> Check {
-        Check::new(limit, encoding, one, Arc::new(Tally::new(false)), 0)
+    fn check(limit: usize, encoding: Encoding, shape: Shape) -> Check {
+        Check::new(limit, encoding, shape, Arc::new(Tally::new(false)), 0)
     }
 
     /// Feeds pieces; what was passed on, or code and text of the error.
@@ -285,7 +300,7 @@ mod tests {
 
     #[test]
     fn lengths_are_checked_however_the_bytes_arrive() {
-        let stream = || check(3, Encoding::None, false);
+        let stream = || check(3, Encoding::None, Shape::BidiStream);
         let two = [0, 0, 0, 0, 3, 1, 2, 3, 0, 0, 0, 0, 1, 9];
         assert_eq!(feed(stream(), &[&two]), Ok(two.to_vec()));
         for at in 1..two.len() {
@@ -299,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_unary_call_has_one_message() {
-        let unary = || check(3, Encoding::None, true);
+        let unary = || check(3, Encoding::None, Shape::Unary);
         let message = [0, 0, 0, 0, 1, 7];
         assert_eq!(feed(unary(), &[&message]), Ok(message.to_vec()));
         assert_eq!(feed(unary(), &[&message, &[0, 0, 0]]), Ok(message.to_vec()));
@@ -308,21 +323,40 @@ mod tests {
         assert_eq!(feed(unary(), &[]), Err((2, "EOF".to_owned())));
         assert_eq!(feed(unary(), &[&message[..3]]), Err((2, "unexpected EOF".to_owned())));
         assert_eq!(feed(unary(), &[&message[..5]]), Err((2, "unexpected EOF".to_owned())));
-        assert_eq!(feed(check(3, Encoding::None, false), &[]), Ok(vec![]));
+        assert_eq!(feed(check(3, Encoding::None, Shape::BidiStream), &[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_message_cut_off_in_a_stream_has_a_code_of_its_own() {
+        let message = [0, 0, 0, 0, 1, 7];
+        for shape in [Shape::ServerStream, Shape::BidiStream] {
+            for length in 1..message.len() {
+                let cut = feed(check(3, Encoding::None, shape), &[&message[..length]]);
+                assert_eq!(cut, Err((13, "unexpected EOF".to_owned())), "{length}");
+            }
+        }
+        let after_one = [&message[..], &message[..3]].concat();
+        let stream = check(3, Encoding::None, Shape::BidiStream);
+        assert_eq!(feed(stream, &[&after_one]), Err((13, "unexpected EOF".to_owned())));
+        let none = feed(check(3, Encoding::None, Shape::ServerStream), &[]);
+        assert_eq!(none, Err((2, "EOF".to_owned())));
     }
 
     #[test]
     fn marks_of_compression() {
         let text = "grpc: compressed flag set with identity or empty encoding".to_owned();
         let packed = gzip(b"abc");
-        assert_eq!(feed(check(99, Encoding::None, true), &[&packed]), Err((13, text)));
+        assert_eq!(feed(check(99, Encoding::None, Shape::Unary), &[&packed]), Err((13, text)));
         let text = "grpc: received unexpected payload format 2".to_owned();
-        assert_eq!(feed(check(3, Encoding::Gzip, true), &[&[2, 0, 0, 0, 1, 1]]), Err((13, text)));
+        assert_eq!(
+            feed(check(3, Encoding::Gzip, Shape::Unary), &[&[2, 0, 0, 0, 1, 1]]),
+            Err((13, text))
+        );
     }
 
     #[test]
     fn compressed_messages_are_unpacked_within_the_limit() {
-        let unary = |limit| check(limit, Encoding::Gzip, true);
+        let unary = |limit| check(limit, Encoding::Gzip, Shape::Unary);
         let packed = gzip(b"abc");
         let plain = b"\0\0\0\0\x03abc".to_vec();
         for at in 1..packed.len() {

@@ -53,7 +53,7 @@ use watch::WatchService;
 pub use outgoing::Outgoing;
 pub use tally::Tally;
 
-pub(crate) use methods::{METHODS as SERVED, Method};
+pub(crate) use methods::{HEALTH, METHODS as SERVED, Method};
 pub(crate) use tally::{BOUNDS_MS, CODES, MethodTally, Times, value};
 
 /// Settings of the gRPC edge.
@@ -147,9 +147,8 @@ impl Grpc {
         let deadline = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Messages leave the check unpacked.
         request.headers_mut().remove("grpc-encoding");
-        let one = method.shape != Shape::BidiStream;
-        let check =
-            Check::new(self.receive_limit, call.encoding, one, Arc::clone(&self.tally), place);
+        let tally = Arc::clone(&self.tally);
+        let check = Check::new(self.receive_limit, call.encoding, method.shape, tally, place);
         let request = request.map(|body| Frames::new(body, check));
         let dispatched = self.dispatch(method, request);
         let began = account.began;
@@ -180,8 +179,8 @@ impl Grpc {
             (methods::CLUSTER, _) => self.cluster.clone().oneshot(request).await,
             (methods::MAINTENANCE, _) => self.maintenance.clone().oneshot(request).await,
             (methods::WATCH, _) => self.watch.clone().oneshot(request).await,
-            (methods::HEALTH, "Watch") => Ok(health::watch(request).await),
-            (methods::HEALTH, _) => Ok(health::check(request).await),
+            (HEALTH, "Watch") => Ok(health::watch(request).await),
+            (HEALTH, _) => Ok(health::check(request).await),
             (service, _) => {
                 Ok(Status::unimplemented(grpc_text::unknown_service(service)).into_http())
             }

@@ -35,6 +35,8 @@ pub(crate) struct MethodTally {
     pub(crate) started: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
+    /// Streams whose client sent what is no message.
+    pub(crate) broken: AtomicU64,
     pub(crate) handled: [AtomicU64; CODES],
     pub(crate) times: Times,
 }
@@ -63,6 +65,10 @@ impl Tally {
 
     pub(crate) fn received(&self, method: usize) {
         add(&self.methods[method].received, 1);
+    }
+
+    pub(crate) fn broken(&self, method: usize) {
+        add(&self.methods[method].broken, 1);
     }
 
     pub(crate) fn received_bytes(&self, bytes: usize) {

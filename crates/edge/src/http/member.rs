@@ -84,7 +84,7 @@ impl Member for Handle {
     }
 
     fn v2_get(&self, path: &str, recursive: bool, sorted: bool) -> Result<Event, V2Error> {
-        self.with_machine(|machine| machine.v2().get(path, recursive, sorted))
+        Self::v2_get(self, path, recursive, sorted)
     }
 
     async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watch, V2Error>, EtcdError> {

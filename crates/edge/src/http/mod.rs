@@ -54,7 +54,7 @@ impl HttpContext {
         Self::with_version(handle.options().server_version.clone(), v2_enabled)
     }
 
-    fn with_version(server_version: String, v2_enabled: bool) -> Self {
+    pub(crate) fn with_version(server_version: String, v2_enabled: bool) -> Self {
         Self {
             v2_enabled,
             server_version,
@@ -150,16 +150,19 @@ fn version(member: &impl Member, context: &HttpContext) -> Reply {
 }
 
 async fn metrics(handle: &Handle, context: &HttpContext) -> Reply {
+    let scrape = context.metrics.begin_scrape();
     // Nothing on an edge runtime touches a file, not even one of /proc.
     let process = tokio::task::spawn_blocking(process::Process::read).await.ok().flatten();
     let figures = metrics::Figures::collect(handle, &context.server_version, process);
-    match context.metrics.text(&figures, handle.counters(), context.tally.as_deref()) {
+    let reply = match context.metrics.text(&figures, handle.counters(), context.tally.as_deref()) {
         Ok(text) => reply::with_type(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(error) => {
             tracing::warn!(%error, "metrics could not be encoded");
             reply::error(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded")
         }
-    }
+    };
+    scrape.done(reply.status().as_u16());
+    reply
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `/v2/keys`: carries a request out and words its reply.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -15,6 +15,7 @@ use super::form::Form;
 use super::request::{self, KeysRequest};
 use super::watch::WatchBody;
 use super::{Answer, ETCD_INDEX, RAFT_INDEX, RAFT_TERM, set_cluster_id};
+use crate::http::Metrics;
 use crate::http::member::Member;
 use crate::http::reply::{self, Reply};
 
@@ -33,6 +34,16 @@ enum Failure {
     TooNew(ClusterVersion),
 }
 
+impl Failure {
+    /// The code under which it is counted: etcd gives one to errors of the store alone.
+    fn counted_as(&self) -> u16 {
+        match self {
+            Self::Keys(error) => error.code.http_status(),
+            Self::Cluster(_) | Self::TooNew(_) => 500,
+        }
+    }
+}
+
 impl From<V2Error> for Failure {
     fn from(error: V2Error) -> Self {
         Self::Keys(error)
@@ -46,7 +57,13 @@ impl From<EtcdError> for Failure {
 }
 
 /// Answers a request for a key (the path behind `/v2/keys`).
-pub(super) async fn answer<M, B>(member: &M, parts: &Parts, key: &str, body: B) -> Answer
+pub(super) async fn answer<M, B>(
+    member: &M,
+    metrics: &Metrics,
+    parts: &Parts,
+    key: &str,
+    body: B,
+) -> Answer
 where
     M: Member,
     B: Body<Data = Bytes> + Unpin + Send,
@@ -54,16 +71,29 @@ where
     let Some(operation) = Operation::of(&parts.method) else {
         return reply::method_not_allowed(Some(METHODS)).into();
     };
+    let began = Instant::now();
     let form = Form::read(parts, body).await;
     let parsed = form
         .map_err(|cause| V2Error::new(V2Code::InvalidForm, cause, 0))
         .and_then(|form| request::parse(&parts.method, key, &form, now_unix_ns()));
     let mut reply = match parsed {
-        Ok(parsed) => match execute(member, operation, &parsed).await {
-            Ok(Outcome::Event(event)) => event_reply(member, &event, &parsed).into(),
-            Ok(Outcome::Watch(watch)) => Answer::Watch(watch_reply(member, watch)),
-            Err(failure) => failure_reply(failure).into(),
-        },
+        Ok(parsed) => {
+            let method = parts.method.as_str();
+            if !parsed.request.wait {
+                metrics.v2_received(method);
+            }
+            match execute(member, operation, &parsed).await {
+                Ok(Outcome::Event(event)) => {
+                    metrics.v2_succeeded(method, began.elapsed());
+                    event_reply(member, &event, &parsed).into()
+                }
+                Ok(Outcome::Watch(watch)) => Answer::Watch(watch_reply(member, watch)),
+                Err(failure) => {
+                    metrics.v2_failed(method, failure.counted_as());
+                    failure_reply(failure).into()
+                }
+            }
+        }
         Err(error) => error_reply(&error).into(),
     };
     set_cluster_id(reply.headers_mut(), member.cluster_id());

@@ -79,13 +79,13 @@ pub async fn respond<B>(
 where
     B: Body<Data = Bytes> + Unpin + Send,
 {
-    match answer(handle, context.v2_enabled, &parts, body).await {
+    match answer(handle, context, &parts, body).await {
         Answer::Whole(reply) => reply.map(|body| Either::Left(Full::new(body))),
         Answer::Watch(reply) => reply.map(Either::Right),
     }
 }
 
-async fn answer<M, B>(member: &M, is_enabled: bool, parts: &Parts, body: B) -> Answer
+async fn answer<M, B>(member: &M, context: &HttpContext, parts: &Parts, body: B) -> Answer
 where
     M: Member,
     B: Body<Data = Bytes> + Unpin + Send,
@@ -94,8 +94,8 @@ where
         Preflight::Route(path) => path,
         Preflight::Done(reply) => return reply.into(),
     };
-    let reply = match Resource::of(&path).filter(|_| is_enabled) {
-        Some(Resource::Keys(key)) => keys::answer(member, parts, key, body).await,
+    let reply = match Resource::of(&path).filter(|_| context.v2_enabled) {
+        Some(Resource::Keys(key)) => keys::answer(member, &context.metrics, parts, key, body).await,
         Some(Resource::Members(name)) => members::members(member, &parts.method, name).into(),
         Some(Resource::Machines) => members::machines(member, &parts.method).into(),
         None => reply::not_found().into(),

@@ -98,11 +98,15 @@ fn whole(answer: Answer) -> Reply {
     }
 }
 
+fn context(v2_enabled: bool) -> HttpContext {
+    HttpContext::with_version("3.5.12".to_owned(), v2_enabled)
+}
+
 async fn send(member: &FakeMember, request: Request<Vec<u8>>) -> Reply {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     if path == "/v2" || path.starts_with("/v2/") {
-        whole(answer(member, true, &parts, Full::new(Bytes::from(body))).await)
+        whole(answer(member, &context(true), &parts, Full::new(Bytes::from(body))).await)
     } else {
         respond_as(member, &parts).await
     }
@@ -246,7 +250,7 @@ impl Body for Broken {
 async fn a_broken_body_writes_nothing() {
     let member = FakeMember::default();
     let (parts, _) = request("PUT", "/v2/keys/a", "").into_parts();
-    let reply = whole(answer(&member, true, &parts, Broken).await);
+    let reply = whole(answer(&member, &context(true), &parts, Broken).await);
     assert_eq!(
         (reply.status().as_u16(), reply.headers()["x-etcd-index"].as_bytes()),
         (400, &b"0"[..])
@@ -260,7 +264,8 @@ async fn switched_off_every_path_is_404() {
     let member = FakeMember::default();
     for target in ["/v2/keys", "/v2/keys/a", "/v2/members", "/v2/machines", "/v2"] {
         let (parts, body) = request("PUT", target, "value=1").into_parts();
-        let reply = whole(answer(&member, false, &parts, Full::new(Bytes::from(body))).await);
+        let body = Full::new(Bytes::from(body));
+        let reply = whole(answer(&member, &context(false), &parts, body).await);
         assert_eq!(reply.status(), 404, "{target}");
         assert_eq!(reply.body().as_ref(), b"404 page not found\n");
     }

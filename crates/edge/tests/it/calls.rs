@@ -98,6 +98,18 @@ async fn malformed_messages() {
 }
 
 #[tokio::test]
+async fn messages_cut_off_in_streams() {
+    let member = Setup::new().start().await;
+    for path in ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"] {
+        for body in [&b"\0\0\0"[..], b"\0\0\0\0\x04\x0a\x01a"] {
+            let answer = call(&member, path, &[], body).await;
+            assert_eq!(answer.told(), (200, 13, "unexpected EOF"), "{path} {body:?}");
+        }
+    }
+    member.node.stop().await;
+}
+
+#[tokio::test]
 async fn compressed_requests() {
     let member = Setup::new().start().await;
     let body = gzip(&range().encode_to_vec());

@@ -17,4 +17,6 @@ mod lease;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod v2;

@@ -70,6 +70,7 @@ async fn store(transport: Transport, mut body: Incoming) -> Reply {
     let counters = shared.counters.find(NodeId(message.from));
     let from = NodeId(message.from);
     let sink = shared.api.receive_snapshot();
+    let transfer = counters.snapshots_in.begin();
     let place = shared.snapshots_in.try_acquire();
     let saved = match place {
         Ok(_place) => save(sink, &message, rest, &mut body).await,
@@ -90,6 +91,7 @@ async fn store(transport: Transport, mut body: Incoming) -> Reply {
     match shared.api.raft_message(message) {
         Ok(()) => {
             counters.snapshots_received.add(1);
+            transfer.done();
             reply::empty(StatusCode::NO_CONTENT)
         }
         Err(error) => {

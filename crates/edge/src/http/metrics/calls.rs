@@ -3,7 +3,7 @@
 use prometheus::proto::MetricType;
 
 use super::families::{Families, Observed, counter_metric};
-use crate::grpc::{BOUNDS_MS, CODES, Method, MethodTally, SERVED, Tally, Times, value};
+use crate::grpc::{BOUNDS_MS, CODES, HEALTH, Method, MethodTally, SERVED, Tally, Times, value};
 use crate::http::process::as_f64;
 
 /// A counter of each method: name, help, which one.
@@ -14,6 +14,10 @@ const PER_METHOD: [MethodCounter; 3] = [
     ("grpc_server_msg_received_total", "Messages received in calls.", |t| value(&t.received)),
     ("grpc_server_msg_sent_total", "Messages sent in calls.", |tally| value(&tally.sent)),
 ];
+
+/// Streams of which etcd counts failures, and its names for them. A failure to send is never counted:
+/// it means that the client is gone, which etcd does not count either.
+const STREAMS: [(&str, &str); 2] = [("Watch", "watch"), ("LeaseKeepAlive", "lease-keepalive")];
 
 pub(super) fn add_calls(families: &mut Families, tally: &Tally) {
     for (name, help, counter) in PER_METHOD {
@@ -44,6 +48,15 @@ pub(super) fn add_calls(families: &mut Families, tally: &Tally) {
     families.counter(name, "Bytes received from gRPC clients.", &[], as_f64(received));
     let name = "etcd_network_client_grpc_sent_bytes_total";
     families.counter(name, "Bytes sent to gRPC clients.", &[], as_f64(sent));
+    for (method, counts) in SERVED.iter().zip(tally.methods()) {
+        let broken = value(&counts.broken);
+        let stream = STREAMS.iter().find(|(name, _)| *name == method.name && broken > 0);
+        if let Some((_, api)) = stream.filter(|_| method.service != HEALTH) {
+            let name = "etcd_network_server_stream_failures_total";
+            let labels = [("API", *api), ("Type", "receive")];
+            families.counter(name, "Streams that failed.", &labels, as_f64(broken));
+        }
+    }
     for (kind, version, count) in tally.versions() {
         let name = "etcd_server_client_requests_total";
         let labels = [("client_api_version", version.as_str()), ("type", kind)];

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use node::{Handle, Status};
-use transport::counters::{Counter, PeerCounters, RoundTrips};
+use node::{Handle, Status, WatchFigures};
+use transport::counters::{Counter, PeerCounters, Transfers};
 use types::NodeId;
 
 use super::families::{Families, Observed};
@@ -17,6 +17,8 @@ pub(crate) struct Figures {
     pub(super) keys: usize,
     pub(super) proposals_pending: usize,
     pub(super) v2_watchers: usize,
+    pub(super) watches: WatchFigures,
+    pub(super) open_reads: usize,
     pub(super) server_version: String,
     pub(super) peers: Vec<Peer>,
     pub(super) process: Option<Process>,
@@ -66,6 +68,8 @@ impl Figures {
             keys,
             proposals_pending: handle.proposals_pending(),
             v2_watchers: handle.v2_watchers(),
+            watches: handle.watch_figures(),
+            open_reads: handle.open_reads(),
             server_version: server_version.to_owned(),
             peers: peers.collect(),
             process,
@@ -76,6 +80,8 @@ impl Figures {
         self.add_raft(families);
         self.add_versions(families);
         self.add_store(families);
+        self.add_watches(families);
+        self.add_alarms(families);
         for peer in &self.peers {
             self.add_peer(families, peer);
         }
@@ -126,6 +132,16 @@ impl Figures {
         let gauges = [
             ("etcd_mvcc_db_total_size_in_bytes", "Size of the database.", as_f64(status.db_size)),
             (
+                "etcd_debugging_mvcc_db_total_size_in_bytes",
+                "Size of the database, under its name in etcd 3.4.",
+                as_f64(status.db_size),
+            ),
+            (
+                "etcd_mvcc_db_open_read_transactions",
+                "Reads under way that keep a revision open.",
+                as_f64(self.open_reads as u64),
+            ),
+            (
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
                 "Bytes of the database that are in use.",
                 as_f64(status.db_size_in_use),
@@ -161,6 +177,32 @@ impl Figures {
         }
     }
 
+    fn add_watches(&self, families: &mut Families) {
+        let watches = &self.watches;
+        let gauges = [
+            ("watch_stream_total", "Open streams of watchers.", watches.streams),
+            ("watcher_total", "Watchers.", watches.watchers),
+            ("slow_watcher_total", "Watchers that are behind.", watches.slow_watchers),
+        ];
+        for (name, help, value) in gauges {
+            let name = format!("etcd_debugging_mvcc_{name}");
+            families.gauge(&name, help, as_f64(value as u64));
+        }
+        let name = "etcd_debugging_mvcc_events_total";
+        families.counter(name, "Events given to watchers.", &[], as_f64(watches.events_sent));
+    }
+
+    /// A row for each alarm that is raised, as etcd 3.6 has it.
+    fn add_alarms(&self, families: &mut Families) {
+        for alarm in &self.status.alarms {
+            let id = NodeId(alarm.member_id).to_string();
+            let kind = alarm.alarm().as_str_name();
+            let labels = [("alarm_type", kind), ("server_id", id.as_str())];
+            let name = "etcd_debugging_server_alarms";
+            families.labelled_gauge(name, "Raised alarms.", &labels, 1.0);
+        }
+    }
+
     fn add_peer(&self, families: &mut Families, peer: &Peer) {
         let local = self.status.member_id.to_string();
         let remote = peer.id.to_string();
@@ -169,6 +211,8 @@ impl Figures {
             let active = f64::from(u8::from(is_active));
             let help = "Whether the connection to a peer is up: 1 or 0.";
             families.labelled_gauge("etcd_network_active_peers", help, &both, active);
+            let name = "etcd_network_known_peers";
+            families.labelled_gauge(name, "Members that this one talks to.", &both, 1.0);
         }
         let disconnects = as_f64(peer.counters.disconnects.value());
         let name = "etcd_network_disconnected_peers_total";
@@ -180,15 +224,33 @@ impl Figures {
             families.counter(&format!("{prefix}{name}"), help, &[(label, &remote)], value);
         }
         let name = "etcd_network_peer_round_trip_time_seconds";
-        let observed = observed(&peer.counters.round_trips);
+        let trips = &peer.counters.round_trips;
+        let observed = observed(0.0001, &trips.buckets, &trips.count, &trips.sum_micros);
         families.histogram(name, "Round trips of probes.", &[("To", &remote)], &observed);
+        let ways = [
+            ("send", "To", "Snapshots being sent.", &peer.counters.snapshots_out),
+            ("receive", "From", "Snapshots being received.", &peer.counters.snapshots_in),
+        ];
+        for (way, label, help, transfers) in ways {
+            let labels = [(label, remote.as_str())];
+            let name = format!("etcd_network_snapshot_{way}_inflights_total");
+            families.labelled_gauge(&name, help, &labels, as_f64(transfers.under_way()));
+            let name = format!("etcd_network_snapshot_{way}_total_duration_seconds");
+            let observed = observed_of(transfers);
+            families.histogram(&name, "Time that whole snapshots took.", &labels, &observed);
+        }
     }
 }
 
-fn observed(trips: &RoundTrips) -> Observed {
-    let mut bound = 0.0001;
+fn observed_of(transfers: &Transfers) -> Observed {
+    observed(0.1, &transfers.buckets, &transfers.count, &transfers.sum_micros)
+}
+
+/// Bounds that double from the first on.
+fn observed(first: f64, buckets: &[Counter], count: &Counter, sum_micros: &Counter) -> Observed {
+    let mut bound = first;
     let mut cumulative = 0;
-    let buckets = trips.buckets.iter().map(|bucket| {
+    let buckets = buckets.iter().map(|bucket| {
         cumulative += bucket.value();
         let entry = (bound, cumulative);
         bound *= 2.0;
@@ -196,8 +258,8 @@ fn observed(trips: &RoundTrips) -> Observed {
     });
     Observed {
         buckets: buckets.collect(),
-        count: trips.count.value(),
-        sum: as_f64(trips.sum_micros.value()) / 1e6,
+        count: count.value(),
+        sum: as_f64(sum_micros.value()) / 1e6,
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 async fn watch(member: &FakeMember, target: &str) -> Response<WatchBody> {
     let (parts, body) = request("GET", target, "").into_parts();
-    match answer(member, true, &parts, Full::new(Bytes::from(body))).await {
+    match answer(member, &context(true), &parts, Full::new(Bytes::from(body))).await {
         Answer::Watch(reply) => reply,
         Answer::Whole(reply) => panic!("{} instead of a watch", body_of(&reply)),
     }
