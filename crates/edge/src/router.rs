@@ -1,5 +1,6 @@
 //! Which edge answers a request: gRPC by content type, everything else by path.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -73,6 +74,8 @@ pub struct Router {
     handle: Handle,
     grpc: Arc<Grpc>,
     context: Arc<HttpContext>,
+    /// Where the client is, if it has an address.
+    remote: Option<SocketAddr>,
 }
 
 impl Router {
@@ -80,13 +83,19 @@ impl Router {
     #[must_use]
     pub fn new(handle: Handle, grpc: Grpc, mut context: HttpContext) -> Self {
         context.tally = Some(grpc.tally());
-        Self { handle, grpc: Arc::new(grpc), context: Arc::new(context) }
+        Self { handle, grpc: Arc::new(grpc), context: Arc::new(context), remote: None }
+    }
+
+    /// The same for the connections of one client.
+    #[must_use]
+    pub fn for_client(&self, remote: Option<SocketAddr>) -> Self {
+        Self { remote, ..self.clone() }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
         if request.version() == Version::HTTP_2 && is_grpc(request.headers()) {
-            let reply = self.grpc.answer(request).await;
+            let reply = self.grpc.answer(request, self.remote).await;
             return reply.map(ReplyBody::Grpc);
         }
         let (parts, body) = request.into_parts();

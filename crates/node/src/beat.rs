@@ -75,16 +75,16 @@ mod tests {
     fn a_stall_is_doubted_until_it_is_confirmed() {
         let beat = Beat::new();
         let at = |ms: u64| beat.origin + Duration::from_millis(ms);
-        beat.strike(at(100), TICK);
+        assert!(!beat.strike(at(100), TICK));
         assert_eq!(beat.doubt(at(400), TICK), None);
         assert_eq!(beat.doubt(at(401), TICK), Some(0), "silent now");
-        beat.strike(at(900), TICK);
+        assert!(beat.strike(at(900), TICK));
         assert_eq!(beat.doubt(at(900), TICK), Some(1), "back, but what happened meanwhile?");
         beat.confirm(0);
         assert_eq!(beat.doubt(at(1_000), TICK), Some(1));
         beat.confirm(1);
         assert_eq!(beat.doubt(at(1_000), TICK), None);
-        beat.strike(at(1_500), TICK);
+        assert!(beat.strike(at(1_500), TICK));
         assert_eq!(beat.doubt(at(1_500), TICK), Some(2));
     }
 }

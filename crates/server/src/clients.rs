@@ -139,6 +139,7 @@ impl Serving {
         async move {
             match connection {
                 Accepted::Tcp(stream) => {
+                    let router = router.for_client(stream.peer_addr().ok());
                     let ready = tune(&stream);
                     if let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream))
                     {

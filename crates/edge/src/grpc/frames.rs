@@ -10,6 +10,7 @@
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -41,6 +42,8 @@ pub(crate) struct Check {
     messages: u64,
     tally: Arc<Tally>,
     method: usize,
+    /// Bytes of the messages so far, for whoever asks in the meantime.
+    size: Arc<AtomicU64>,
 }
 
 enum State {
@@ -63,7 +66,12 @@ impl Check {
         method: usize,
     ) -> Self {
         let state = State::Prefix(Vec::new());
-        Self { limit, encoding, shape, state, messages: 0, tally, method }
+        Self { limit, encoding, shape, state, messages: 0, tally, method, size: Arc::default() }
+    }
+
+    /// Bytes of the messages received, as they grow.
+    pub(crate) fn size(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.size)
     }
 
     /// Takes bytes that arrived; returns those to be passed on.
@@ -131,7 +139,7 @@ impl Check {
         match (flag, self.encoding) {
             (0, _) => {
                 out.extend_from_slice(&prefix);
-                self.tally.received_bytes(length);
+                self.count(length);
                 self.state = State::Plain(length);
                 if length == 0 {
                     self.ended(0);
@@ -179,9 +187,14 @@ impl Check {
     /// A message has come to its end; `length` of it have not been counted yet.
     fn ended(&mut self, length: usize) {
         self.messages += 1;
-        self.tally.received_bytes(length);
+        self.count(length);
         self.tally.received(self.method);
         self.state = if self.has_one() { State::Done } else { State::Prefix(Vec::new()) };
+    }
+
+    fn count(&self, length: usize) {
+        self.tally.received_bytes(length);
+        self.size.fetch_add(length as u64, Ordering::Relaxed);
     }
 
     /// Whether the call has one message, as all have whose request is no stream.

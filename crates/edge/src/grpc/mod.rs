@@ -22,7 +22,9 @@ mod status;
 mod tally;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::http::{Request, Response, header};
@@ -46,7 +48,7 @@ use kv::KvService;
 use lease::LeaseService;
 use maintenance::MaintenanceService;
 use methods::{Found, METHODS, Shape};
-use outgoing::Account;
+use outgoing::{Account, Slow};
 use preamble::Preamble;
 use watch::WatchService;
 
@@ -115,8 +117,12 @@ impl Grpc {
         Arc::clone(&self.tally)
     }
 
-    /// Answers one call.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+    /// Answers one call of the client at `remote`.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        remote: Option<SocketAddr>,
+    ) -> Response<Outgoing> {
         let call = match preamble::read(request.method(), request.headers()) {
             Ok(call) => call,
             Err(refusal) => return bare(refusal.into_response()),
@@ -128,7 +134,7 @@ impl Grpc {
                 return bare(status.into_http());
             }
         };
-        self.answer_method(request, call, place).await
+        self.answer_method(request, call, place, remote).await
     }
 
     async fn answer_method(
@@ -136,9 +142,10 @@ impl Grpc {
         mut request: Request<Incoming>,
         call: Preamble,
         place: usize,
+        remote: Option<SocketAddr>,
     ) -> Response<Outgoing> {
         let method = &METHODS[place];
-        let account = Account::open(Arc::clone(&self.tally), place);
+        let mut account = Account::open(Arc::clone(&self.tally), place);
         let passed = match gate::pass(&self.handle, &self.tally, method, request.headers()) {
             Ok(passed) => passed,
             Err(error) => return finish(status::status(error).into_http(), &call, account, None),
@@ -149,21 +156,19 @@ impl Grpc {
         request.headers_mut().remove("grpc-encoding");
         let tally = Arc::clone(&self.tally);
         let check = Check::new(self.receive_limit, call.encoding, method.shape, tally, place);
+        let size = check.size();
         let request = request.map(|body| Frames::new(body, check));
         let dispatched = self.dispatch(method, request);
-        let began = account.began;
         let response = match deadline {
             None => dispatched.await,
             Some(at) => timeout_at(at, dispatched)
                 .await
                 .unwrap_or_else(|_| gate::deadline_exceeded().into_http()),
         };
-        if method.shape == Shape::Unary && began.elapsed() > self.slow {
-            tracing::warn!(
-                time_spent = ?began.elapsed(),
-                response_type = format!("/{}/{}", method.service, method.name),
-                "request stats"
-            );
+        let took = account.began.elapsed();
+        if method.shape == Shape::Unary && took > self.slow {
+            let request_bytes = size.load(Ordering::Relaxed);
+            account.warn_at_end(Slow { took, remote, request_bytes });
         }
         finish(response, &call, account, gate::cut(&self.handle, method, passed, deadline))
     }

@@ -4,10 +4,11 @@
 //! Never:      the messages themselves.
 //! Invariants: after trailers of its own it sends nothing more.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
 
 use super::frames::PREFIX_BYTES;
+use super::methods::METHODS;
 use super::tally::Tally;
 
 /// Why a stream is ended from outside, once it has to be.
@@ -36,16 +38,53 @@ pub(super) struct Account {
     pub(super) began: Instant,
     /// Bytes of the current message still to come.
     rest: usize,
+    /// Bytes of all messages sent.
+    sent_bytes: u64,
+    slow: Option<Slow>,
+}
+
+/// A call whose answer took longer than it should.
+pub(super) struct Slow {
+    /// Time until there was an answer.
+    pub(super) took: Duration,
+    /// `None` for a client at a Unix socket.
+    pub(super) remote: Option<SocketAddr>,
+    /// Bytes of its messages received.
+    pub(super) request_bytes: u64,
 }
 
 impl Account {
     pub(super) fn open(tally: Arc<Tally>, method: usize) -> Self {
         tally.started(method);
-        Self { tally, method, began: Instant::now(), rest: 0 }
+        Self { tally, method, began: Instant::now(), rest: 0, sent_bytes: 0, slow: None }
+    }
+
+    /// Has the call warned about at its end, when the size of its answer is known.
+    pub(super) fn warn_at_end(&mut self, slow: Slow) {
+        self.slow = Some(slow);
     }
 
     fn close(self, code: Code) {
         self.tally.handled(self.method, code, self.began.elapsed());
+        if let Some(slow) = &self.slow {
+            self.warn(slow, code);
+        }
+    }
+
+    /// In etcd's words. How many pairs were asked for and answered, and the request itself, which
+    /// etcd logs too, would have to be decoded once more.
+    fn warn(&self, slow: &Slow, code: Code) {
+        let method = &METHODS[self.method];
+        let remote = slow.remote.map(|remote| remote.to_string());
+        tracing::warn!(
+            time_spent = ?slow.took,
+            remote = remote.as_deref().unwrap_or("No remote client info."),
+            response_type = format!("/{}/{}", method.service, method.name),
+            request_size = slow.request_bytes,
+            response_size = self.sent_bytes,
+            code = ?code,
+            "request stats"
+        );
     }
 
     /// Counts the messages that begin in a piece of the body. A prefix is never split: it is written
@@ -62,6 +101,7 @@ impl Account {
             self.rest = behind.saturating_sub(data.len());
             at = behind.min(data.len());
         }
+        self.sent_bytes += bytes;
         self.tally.sent(self.method, messages, bytes);
     }
 }

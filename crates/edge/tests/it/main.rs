@@ -19,4 +19,6 @@ mod limits;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod v2;

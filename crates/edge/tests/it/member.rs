@@ -1,6 +1,7 @@
 //! A member of a cluster of one, served over in-memory connections.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use tonic::transport::{Channel, Endpoint};
 /// Bytes on their way in an in-memory connection.
 const PIPE_BYTES: usize = 64 * 1024;
 const PEER_URL: &str = "http://127.0.0.9:2380";
+
+/// Where clients seem to be.
+pub(crate) const CLIENT: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7)), 40_000);
 
 /// What the tests may change.
 pub(crate) struct Setup {
@@ -124,7 +129,8 @@ impl Member {
     /// The client's end of a new connection.
     pub(crate) fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.subscribe());
+        let router = self.router.for_client(Some(CLIENT));
+        let (limits, stop) = (self.limits, self.stop.subscribe());
         tokio::spawn(serve_connection(theirs, router, limits, stop));
         ours
     }

@@ -188,6 +188,26 @@ async fn what_was_done_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_without_a_leader_is_counted() {
+    let member = Setup::new().start_without_quorum();
+    let (mut reader, mut writer) =
+        (KvClient::new(member.channel().await), KvClient::new(member.channel().await));
+    let range = RangeRequest { key: Bytes::from_static(b"a"), ..RangeRequest::default() };
+    let (read, written) = tokio::join!(reader.range(range), writer.put(put("a", "1", 0)));
+    assert!(read.is_err() && written.is_err());
+    expect(
+        &scrape(&member).await,
+        &[
+            ("etcd_server_proposals_failed_total", "1"),
+            ("etcd_server_slow_read_indexes_total", "1"),
+            ("etcd_server_has_leader", "0"),
+            ("etcd_server_heartbeat_send_failures_total", "0"),
+        ],
+    );
+    member.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_slow_is_counted() {
     let mut setup = Setup::new();
     setup.options.warning_apply_duration = Duration::ZERO;
