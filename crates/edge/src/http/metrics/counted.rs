@@ -160,7 +160,8 @@ fn add_applies(families: &mut Families, counters: &Counters) {
     }
 }
 
-/// Actions that there were; those that there were not have no row, as in etcd.
+/// Actions that there were; those that there were not have no row, as in etcd. The totals hold the
+/// failures too. Of these etcd also counts, and then forgets to show, how many they are.
 fn add_v2(families: &mut Families, counters: &V2Counters) {
     let tables = [
         ("reads", "Reads of the v2 tree of this member", counters.reads().to_vec()),
@@ -169,9 +170,9 @@ fn add_v2(families: &mut Families, counters: &V2Counters) {
     for (kind, help, rows) in tables {
         for (action, [worked, failed]) in rows {
             let labels = [("action", action)];
-            if worked > 0 {
+            if worked + failed > 0 {
                 let name = format!("etcd_debugging_store_{kind}_total");
-                families.counter(&name, &format!("{help}."), &labels, as_f64(worked));
+                families.counter(&name, &format!("{help}."), &labels, as_f64(worked + failed));
             }
             if failed > 0 {
                 let name = format!("etcd_debugging_store_{kind}_failed_total");
