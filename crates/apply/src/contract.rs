@@ -192,6 +192,8 @@ pub enum Local {
     ClusterVersionSet(ClusterVersion),
     /// The set of alarms changed.
     AlarmsChanged,
+    /// The replay of the log has arrived at another v2 tree than the rows of the database hold.
+    V2RowsDiffer,
 }
 
 /// What the machine decided about a conf change, before raft was told.

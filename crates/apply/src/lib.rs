@@ -35,6 +35,7 @@ pub use contract::{
 };
 pub use kind::RequestKind;
 pub use machine::Machine;
+pub use restore::V2_ROWS_DIFFER;
 
 #[cfg(test)]
 mod tests;

@@ -260,7 +260,9 @@ impl Machine {
         }
         if stage == Stage::Replay && !self.is_replaying() {
             applied.ops.append(&mut self.cluster.finish_replay());
-            self.finish_v2_replay();
+            if !self.finish_v2_replay() {
+                applied.local.push(Local::V2RowsDiffer);
+            }
         }
         applied.revision = self.kv.current_revision();
     }

@@ -40,6 +40,10 @@ struct Trust {
     v2: Option<V2Position>,
 }
 
+/// Note of a restart whose v2 rows are not those that snapshot and log lead to.
+pub const V2_ROWS_DIFFER: &str = "v2 rows of the database are not those that the log leads to; \
+     they are used, and the v2 history is forgotten";
+
 impl Machine {
     /// Rebuilds the state from a database (after a restart, or just received from a leader) and the
     /// raft snapshot at which replay starts.
@@ -98,7 +102,9 @@ impl Machine {
         self.consistent = self.applied;
         self.v2_applied = self.applied;
         restored.ops.append(&mut self.cluster.finish_replay());
-        self.finish_v2_replay();
+        if !self.finish_v2_replay() {
+            restored.notes.push(V2_ROWS_DIFFER.to_owned());
+        }
         if let Some(row) = source.get(Bucket::Meta, CONF_STATE)? {
             let differs = conf_state_from_json(&row).map_or(true, |found| found != self.conf_state);
             if differs && self.consistent.index > LogIndex(0) {

@@ -67,13 +67,15 @@ impl Machine {
     }
 
     /// Takes over the tree of the replay, which has arrived at that of the rows, with its history.
-    pub(crate) fn finish_v2_replay(&mut self) {
-        if let Some(replayed) = self.v2_replay.take() {
-            debug_assert!(replayed == self.v2, "the rows are not those that the log leads to");
-            if replayed == self.v2 {
-                self.v2 = replayed;
-            }
+    /// `false` when it has arrived somewhere else: the rows hold, and the history is forgotten.
+    #[must_use]
+    pub(crate) fn finish_v2_replay(&mut self) -> bool {
+        let Some(replayed) = self.v2_replay.take() else { return true };
+        let is_same = replayed == self.v2;
+        if is_same {
+            self.v2 = replayed;
         }
+        is_same
     }
 
     /// Answers a v2 entry about members with the change of the tree that mirrors it. The words of

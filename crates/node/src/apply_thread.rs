@@ -328,6 +328,7 @@ impl ApplyThread {
             Local::ClusterVersionSet(version) => {
                 tracing::info!(%version, "updated cluster version");
             }
+            Local::V2RowsDiffer => tracing::warn!("{}", apply::V2_ROWS_DIFFER),
             Local::AlarmsChanged => tracing::warn!("the set of alarms changed"),
         }
     }

@@ -143,6 +143,7 @@ impl Shell {
             match local {
                 Local::SelfRemoved => turn.notes.push(Note::SelfRemoved),
                 Local::CompactionScheduled(revision) => self.schedule_compaction(revision, turn),
+                Local::V2RowsDiffer => panic!("v2 rows are not those that the log leads to"),
                 _ => {}
             }
         }
@@ -207,6 +208,7 @@ impl Shell {
         self.view = engine.view();
         let source = ViewSource(self.view.as_ref());
         let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
+        assert!(!restored.notes.iter().any(|note| note == apply::V2_ROWS_DIFFER), "v2 rows");
         let before = std::mem::replace(&mut self.machine, machine);
         self.v2_hub.jumped(before.v2(), self.machine.v2());
         self.overlay = Overlay::new();

@@ -13,8 +13,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const IDLE_POLLS: u64 = 10_000;
 /// Size of the values that a member has to miss.
 const VALUE_BYTES: usize = 512 * 1024;
+/// Entries that a leader keeps behind its snapshot, where a follower has to need one.
+const CATCHUP_ENTRIES: u64 = 5;
 /// What an idle long-poll may cost in the server, its connection included.
 const IDLE_POLL_BYTES: u64 = 64 * 1024;
+
+/// The commit index that a member tells.
+#[track_caller]
+fn raft_index_of(server: SocketAddr) -> u64 {
+    let reply = http::get(server, "/v2/keys/").expect("the root is answered");
+    reply.header("X-Raft-Index").and_then(|index| index.parse().ok()).expect("an index")
+}
 
 /// What a member says about an index of the past: the event, or the refusal.
 #[track_caller]
@@ -87,7 +96,8 @@ fn a_long_poll_on_a_follower_outlives_the_leader() {
 #[test]
 fn watchers_are_told_what_a_snapshot_passed_over() {
     let mut cluster = Cluster::start_with("v2-jump", &[Program::Ours; 3], |_, spec| {
-        spec.set("snapshot-count", "10").set("snapshot-catchup-entries", "5")
+        let catchup = CATCHUP_ENTRIES.to_string();
+        spec.set("snapshot-count", "10").set("snapshot-catchup-entries", catchup)
     });
     let leader = cluster.wait_leader(PATIENCE);
     let (behind, server) = ((leader + 1) % 3, cluster.member(leader).client());
@@ -111,10 +121,16 @@ fn watchers_are_told_what_a_snapshot_passed_over() {
         let mut peers = text.lines().filter(|line| line.starts_with("etcd_network_active_peers{"));
         peers.any(|line| line.ends_with(" 0")).then_some(())
     });
-    // What is sent now is lost, and soon out of the leader's log.
-    for number in 0..30 {
-        expected.push(put(server, "k", &format!("value={number}")));
-    }
+    // What is sent now is lost; wait until it is out of the leader's log, too.
+    let lost_from = raft_index_of(server);
+    eventually("a snapshot behind what is lost", PATIENCE, || {
+        expected.push(put(server, "k", "value=lost"));
+        let log = cluster.member(leader).log();
+        let saved = log.lines().rev().find(|line| line.contains("saved snapshot to disk"))?;
+        let (_, index) = saved.split_once("\"index\":")?;
+        let index: u64 = index.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+        (index > lost_from + CATCHUP_ENTRIES).then_some(())
+    });
     let reply = http::request(server, "DELETE", "/v2/keys/d?recursive=true", &[], "");
     let removal = modified_index(&reply.expect("the directory goes").body);
     expected.push(removal);
