@@ -159,6 +159,9 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
         conf_state: None,
     });
     let (mut wal, mut replay) = Wal::open(disk, &options.paths.wal, start, wal_options(options))?;
+    if replay.repaired {
+        tracing::warn!("cut a torn record off the end of the log; the file was copied to .broken");
+    }
     if let Some(founding) = founding.filter(|founding| lacks(founding, &replay)) {
         append_founding_entries(&mut wal, &mut replay, founding)?;
     }

@@ -141,7 +141,6 @@ impl<'a> RecordReader<'a> {
         let short = len + padding > left;
         let body_len = if short { left } else { len + padding };
         let body_at = self.offset + HEADER_LEN;
-        // The padding counts for the test of torn sectors only.
         let body = Bytes::copy_from_slice(self.chunk.read(segment, body_at, body_len)?);
         if short {
             let expected = format!("a record of {len} bytes and {padding} of padding");
@@ -152,13 +151,13 @@ impl<'a> RecordReader<'a> {
         let record = match Record::decode(&body.slice(..len)) {
             Ok(record) => record,
             Err(error) => {
-                let torn = has_zero_sector(&body, body_at);
+                let torn = has_zero_sector(&body[..len], body_at);
                 return self.judge(field, &body, torn, "a log record".into(), error.to_string());
             }
         };
         if let Some((expected, found)) = self.check_crc(&record) {
             let is_seed = Kind::from_number(record.kind) == Some(Kind::Crc);
-            let torn = !is_seed && has_zero_sector(&body, body_at);
+            let torn = !is_seed && has_zero_sector(&body[..len], body_at);
             return self.judge(field, &body, torn, expected, found);
         }
         self.head_read |= Kind::from_number(record.kind) == Some(Kind::Metadata);
@@ -192,7 +191,7 @@ impl<'a> RecordReader<'a> {
         found: String,
     ) -> Result<Next, WalError> {
         let (len, _) = record::split_length_field(field);
-        let agrees = announced_len(first_sector(body, self.offset)).is_none_or(|it| it == len);
+        let agrees = announced_len(arrived(body, self.offset)).is_none_or(|it| it == len);
         if torn && agrees {
             self.torn_or(expected, found)
         } else {
@@ -216,7 +215,9 @@ impl<'a> RecordReader<'a> {
 }
 
 /// Whether some sector's share of the body holds nothing but zeros: what is left where a write
-/// into preallocated space did not happen.
+/// into preallocated space did not happen. The padding, which etcd looks at too, does not count: a
+/// sector that has only padding is zero when it was written as well, and no reason for a record to be
+/// wrong.
 fn has_zero_sector(body: &[u8], body_at: u64) -> bool {
     let mut rest = body;
     let mut room = SECTOR_BYTES - body_at % SECTOR_BYTES;
@@ -232,11 +233,15 @@ fn has_zero_sector(body: &[u8], body_at: u64) -> bool {
     false
 }
 
-/// The part of the body that shares a sector with its length field.
-fn first_sector(body: &[u8], frame_at: u64) -> &[u8] {
+/// The beginning of the body that has certainly reached the disk: what shares a sector with its length
+/// field, and the sector behind it unless that holds nothing but zeros.
+fn arrived(body: &[u8], frame_at: u64) -> &[u8] {
     let room = (SECTOR_BYTES - frame_at % SECTOR_BYTES).saturating_sub(HEADER_LEN);
-    let len = usize::try_from(room).map_or(body.len(), |room| room.min(body.len()));
-    &body[..len]
+    let first = usize::try_from(room).map_or(body.len(), |room| room.min(body.len()));
+    let sector = usize::try_from(SECTOR_BYTES).unwrap_or(usize::MAX);
+    let second = first.saturating_add(sector).min(body.len());
+    let end = if body[first..second].iter().all(|byte| *byte == 0) { first } else { second };
+    &body[..end]
 }
 
 /// Length of a record according to its own data field, if that much of it can be seen.

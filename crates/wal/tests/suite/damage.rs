@@ -124,6 +124,31 @@ fn damaged_length_in_the_last_segment_cuts_nothing_off() {
     }
 }
 
+/// Wherever a record lies in its sectors, its length field at the end of one and nothing but padding in
+/// the next included: a changed byte is no torn write.
+#[test]
+fn a_changed_byte_cuts_no_records_off_wherever_sectors_end() {
+    for shift in 0..96_usize {
+        let sim = fresh(1);
+        let mut wal = create(&sim, ONE_SEGMENT);
+        for (index, size) in [(1, 230 + shift * 4), (2, 90), (3, 30), (4, 30)] {
+            wal.append(&[entry(1, index, vec![0x41; size])], None).unwrap();
+            wal.flush(true).unwrap();
+        }
+        drop(wal);
+        let (_, whole) = open(&sim, ONE_SEGMENT).unwrap();
+        let path = segment(0, 0);
+        let bytes = content(&sim, &path);
+        let (from, to) = (from_end(&bytes, 3), from_end(&bytes, 2));
+        for at in (from..to).filter(|at| !is_type_byte(&bytes, *at)) {
+            let sim = changed(&sim, &path, |bytes| bytes[at] ^= 0x55);
+            if let Ok((_, replay)) = open(&sim, ONE_SEGMENT) {
+                assert!(intact(&replay, &whole), "byte {at} of {from}..{to}, shift {shift}");
+            }
+        }
+    }
+}
+
 #[test]
 fn records_behind_a_lost_length_are_kept_aside() {
     let sim = log(ONE_SEGMENT);
