@@ -424,4 +424,32 @@ mod tests {
         let values = [&counters.puts, &counters.ranges, &counters.deletes, &counters.txns];
         assert_eq!(values.map(Count::value), [3, 1, 0, 1]);
     }
+
+    #[test]
+    fn v2_operations_are_what_the_statistics_gained() {
+        let counters = V2Counters::default();
+        // What a snapshot brought is not what this member has seen.
+        let before = Stats { sets_success: 7, expire_count: 2, ..Stats::default() };
+        let after = Stats { sets_success: 9, expire_count: 5, delete_fail: 1, ..before };
+        counters.wrote(&before, &after);
+        counters.read(true, true);
+        counters.read(false, false);
+        let gained: Vec<_> = counters.writes().into_iter().filter(|(_, n)| *n != [0, 0]).collect();
+        assert_eq!(gained, [("set", [2, 0]), ("delete", [0, 1])]);
+        assert_eq!(counters.reads(), [("get", [0, 1]), ("getRecursive", [1, 0])]);
+        assert_eq!(counters.expires.value(), 3);
+    }
+
+    #[test]
+    fn a_compaction_that_came_too_late_has_worked() {
+        let reply = |reply| Applied { reply, ..Applied::default() };
+        for (applied, expected) in [
+            (reply(None), true),
+            (reply(Some(Reply::V3(Ok(Response::Empty)))), true),
+            (reply(Some(Reply::V3(Err(EtcdError::Compacted)))), true),
+            (reply(Some(Reply::V3(Err(EtcdError::LeaseNotFound)))), false),
+        ] {
+            assert_eq!(has_worked(&applied), expected, "{:?}", applied.reply);
+        }
+    }
 }

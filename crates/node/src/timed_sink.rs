@@ -54,3 +54,31 @@ impl SnapshotWriter for TimedWriter {
         self.writer.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use simdisk::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn only_whole_databases_are_timed() {
+        let disk = SimDisk::new(1).disk();
+        let dir = Path::new("/snap");
+        disk.create_dir_all(dir).unwrap();
+        let counters = Arc::new(Counters::default());
+        let sink = TimedSink { sink: DiskSink::new(disk, dir), counters: Arc::clone(&counters) };
+        let begin = || {
+            let mut writer = sink.begin(&Message::default()).unwrap();
+            writer.write(b"piece").unwrap();
+            writer
+        };
+        begin().abort();
+        drop(begin());
+        assert_eq!(counters.snap_db_saves.total().0, 0);
+        begin().finish().unwrap();
+        assert_eq!((counters.snap_db_saves.total().0, counters.snap_db_syncs.total().0), (1, 1));
+    }
+}

@@ -65,6 +65,10 @@ async fn several_mebibytes_arrive() {
         until(|| a.node.with(|seen| seen.snapshots.len() > earlier)).await;
     }
     assert_eq!(a.node.with(|seen| seen.snapshots.clone()), [(b.id, true); 2]);
+    let (sender, receiver) = (a.transport.counters(), b.transport.counters());
+    until(|| receiver[0].1.snapshots_in.count.value() == 2).await;
+    assert_eq!(sender[0].1.snapshots_out.count.value(), 2);
+    assert_eq!(sender[0].1.snapshots_out.under_way(), 0);
     assert_eq!(files(&b), ["000000000000001f.snap.db", "0000000000000020.snap.db"]);
     a.stop().await;
     b.stop().await;
@@ -79,6 +83,9 @@ async fn unreadable_image_leaves_nothing_behind() {
     assert!(a.node.with(|seen| seen.unreachable.contains(&b.id)));
     let counters = b.transport.counters();
     until(|| counters[0].1.snapshot_receive_failures.value() == 1).await;
+    until(|| counters[0].1.snapshots_in.under_way() == 0).await;
+    assert_eq!(counters[0].1.snapshots_in.count.value(), 0);
+    assert_eq!(a.transport.counters()[0].1.snapshots_out.count.value(), 0);
     assert!(files(&b).is_empty());
     assert!(b.node.with(|seen| seen.messages.is_empty()));
     a.stop().await;
