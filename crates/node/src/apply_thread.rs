@@ -281,9 +281,7 @@ impl ApplyThread {
         for local in applied.local {
             self.local(local, applied.term);
         }
-        for (event, removed) in applied.v2_events.into_iter().zip(&applied.v2_removed) {
-            self.v2_watchers.notify(event, removed);
-        }
+        self.v2_watchers.notify(applied.v2_events.into_iter().zip(&applied.v2_removed));
         if !applied.events.is_empty() {
             self.shared.watch.publish(applied.revision, applied.events);
         }

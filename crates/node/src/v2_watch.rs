@@ -72,11 +72,12 @@ pub struct V2Watch {
 #[derive(Debug)]
 pub struct V2Events {
     first: Option<Arc<V2Notice>>,
-    receiver: Option<mpsc::Receiver<Arc<V2Notice>>>,
+    /// `None` for a watcher that the history has answered.
+    live: Option<Live>,
     stream: bool,
     is_over: bool,
     closing: watch::Receiver<bool>,
-    _registered: Registration,
+    _slot: Slot,
 }
 
 impl V2Events {
@@ -101,10 +102,10 @@ impl V2Events {
 
     /// The next event from the apply thread; `None` when none can come.
     async fn receive(&mut self) -> Option<Arc<V2Notice>> {
-        let Self { receiver, closing, .. } = self;
+        let Self { live, closing, .. } = self;
         let received = async {
-            match receiver {
-                Some(receiver) => receiver.recv().await,
+            match live {
+                Some(live) => live.receiver.recv().await,
                 // A stream that the history has answered stays open and silent, as in etcd.
                 None => std::future::pending().await,
             }
@@ -117,23 +118,24 @@ impl V2Events {
     }
 }
 
-/// Takes a watcher out again when its connection ends.
-struct Registration {
-    id: Option<WatcherId>,
+/// A watcher in the registry, which is taken out again when its connection ends.
+struct Live {
+    id: WatcherId,
+    receiver: mpsc::Receiver<Arc<V2Notice>>,
     leave: V2Leave,
-    _slot: Slot,
 }
 
-impl std::fmt::Debug for Registration {
+impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Registration").field(&self.id).finish()
+        f.debug_tuple("Live").field(&self.id).finish()
     }
 }
 
-impl Drop for Registration {
+impl Drop for Live {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            (self.leave)(id);
+        // The registry drops the sender when it takes a watcher out by itself.
+        if !self.receiver.is_closed() {
+            (self.leave)(self.id);
         }
     }
 }
@@ -142,6 +144,7 @@ impl Drop for Registration {
 pub type V2Leave = Arc<dyn Fn(WatcherId) + Send + Sync>;
 
 /// One of the places for watchers; free again when dropped.
+#[derive(Debug)]
 struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
@@ -204,23 +207,22 @@ impl V2Watchers {
         watch: &Watch,
         slot: Slot,
     ) -> Result<V2Watch, V2Error> {
-        let (first, id, receiver) = match self.hub.register(store, watch)? {
-            Registered::Past(event) => (Some(Arc::new(V2Notice::new(event))), None, None),
+        let (first, live) = match self.hub.register(store, watch)? {
+            Registered::Past(event) => (Some(Arc::new(V2Notice::new(event))), None),
             Registered::Live(id) => {
-                let room = if watch.stream { limits::V2_WATCHER_EVENTS_MAX } else { 1 };
-                let (sender, receiver) = mpsc::channel(room);
+                let room = limits::V2_WATCHER_EVENTS_MAX + limits::V2_WATCHER_BURST_MAX;
+                let (sender, receiver) = mpsc::channel(if watch.stream { room } else { 1 });
                 self.senders.insert(id, sender);
-                (None, Some(id), Some(receiver))
+                (None, Some(Live { id, receiver, leave: Arc::clone(&self.leave) }))
             }
         };
-        let registered = Registration { id, leave: Arc::clone(&self.leave), _slot: slot };
         let events = V2Events {
             first,
-            receiver,
+            live,
             stream: watch.stream,
             is_over: false,
             closing: self.closing.clone(),
-            _registered: registered,
+            _slot: slot,
         };
         Ok(V2Watch { index: store.index(), events })
     }
@@ -243,12 +245,22 @@ impl V2Watchers {
         self.hub.is_empty()
     }
 
-    /// Tells the watchers of an event that just happened, with the paths of all nodes that went.
-    pub fn notify(&mut self, event: impl Into<Arc<Event>>, removed: &[String]) {
-        if self.hub.is_empty() {
-            return;
+    /// Tells the watchers of events that happened at one time, each with the paths of all nodes that
+    /// went. A stream that was not behind before gets all of them.
+    pub fn notify<E: Into<Arc<Event>>>(
+        &mut self,
+        burst: impl IntoIterator<Item = (E, impl AsRef<[String]>)>,
+    ) {
+        for (place, (event, removed)) in burst.into_iter().enumerate() {
+            if self.hub.is_empty() {
+                return;
+            }
+            self.deliver(event.into(), removed.as_ref(), limits::V2_WATCHER_EVENTS_MAX + place);
         }
-        let event = event.into();
+    }
+
+    /// Delivers an event to those for whom less than `waiting_max` events wait.
+    fn deliver(&mut self, event: Arc<Event>, removed: &[String], waiting_max: usize) {
         let deliveries = self.hub.notify(&event, removed);
         if deliveries.is_empty() {
             return;
@@ -257,7 +269,8 @@ impl V2Watchers {
         for delivery in deliveries {
             let id = delivery.watcher;
             let Some(sender) = self.senders.get(&id) else { continue };
-            let is_lost = sender.try_send(Arc::clone(&notice)).is_err();
+            let waiting = sender.max_capacity() - sender.capacity();
+            let is_lost = waiting >= waiting_max || sender.try_send(Arc::clone(&notice)).is_err();
             if delivery.is_last || is_lost {
                 self.leave(id);
             }
@@ -270,9 +283,7 @@ impl V2Watchers {
             return;
         }
         if let Some(missed) = now.missed_since(earlier) {
-            for (event, removed) in missed {
-                self.notify(event, &removed);
-            }
+            self.notify(missed);
             return;
         }
         let cut = self.hub.give_up(now.index());

@@ -83,6 +83,10 @@ pub const V2_WATCHERS_MAX: usize = 100_000;
 /// Events that wait for one v2 watcher; a stream that falls further behind is cut, so that its
 /// client asks again from the index that it has seen.
 pub const V2_WATCHER_EVENTS_MAX: usize = 100;
+/// Events of one moment (those of an entry, or all that a snapshot passed over, which are 1,000 at
+/// most) that find room on top of these, since no client can read between them. A stream for which
+/// there are more is cut.
+pub const V2_WATCHER_BURST_MAX: usize = 1024;
 /// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock, and the
 /// events of one must find room with a stream that has read those before. What has run out besides
 /// waits for the next SYNC, which follows after a few milliseconds.

@@ -29,9 +29,7 @@ impl Scene {
 
     fn set(&mut self, key: &str) {
         let Applied { events, removed, .. } = self.store.set(key, false, "v", Lifetime::default());
-        for (event, removed) in events.into_iter().zip(&removed) {
-            self.watchers.notify(event, removed);
-        }
+        self.watchers.notify(events.into_iter().zip(&removed));
     }
 }
 
@@ -111,10 +109,49 @@ async fn a_connection_that_ends_takes_its_watcher_out() {
 }
 
 #[tokio::test]
+async fn a_watcher_that_has_its_event_is_not_taken_out_again() {
+    let mut scene = Scene::new();
+    let mut watch = scene.watch("/1/k", false, 0);
+    scene.set("/1/k");
+    assert_eq!(index_of(&mut watch.events).await, 1);
+    drop(watch);
+    assert_eq!(*scene.left.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn events_of_one_moment_find_room_with_a_stream_that_was_not_behind() {
+    let mut scene = Scene::new();
+    let mut healthy = scene.watch("/1/k", true, 0).events;
+    let mut behind = scene.watch("/1/k", true, 0).events;
+    for _ in 0..limits::V2_WATCHER_EVENTS_MAX {
+        scene.set("/1/k");
+    }
+    for index in 1..=limits::V2_WATCHER_EVENTS_MAX {
+        assert_eq!(index_of(&mut healthy).await, index as u64);
+    }
+    let mut burst = Vec::new();
+    for _ in 0..limits::V2_WATCHER_BURST_MAX {
+        let Applied { events, .. } = scene.store.set("/1/k", false, "v", Lifetime::default());
+        burst.extend(events.into_iter().map(|event| (event, Vec::new())));
+    }
+    scene.watchers.notify(burst);
+    assert_eq!(scene.watchers.len(), 1, "who was behind is cut");
+    let before = limits::V2_WATCHER_EVENTS_MAX;
+    for index in before + 1..=before + limits::V2_WATCHER_BURST_MAX {
+        assert_eq!(index_of(&mut healthy).await, index as u64);
+    }
+    for index in 1..=before {
+        assert_eq!(index_of(&mut behind).await, index as u64);
+    }
+    assert!(matches!(behind.next().await, V2Next::Cut));
+}
+
+#[tokio::test]
 async fn a_snapshot_tells_what_it_passed_over_or_cuts() {
     for (changes, is_told) in [(1000, true), (1001, false)] {
         let mut scene = Scene::new();
         let mut watch = scene.watch("/1/k", false, 0);
+        let mut stream = scene.watch("/1/k", true, 0);
         let mut later = scene.watch("/1/k", false, 5000);
         let earlier = scene.store.clone();
         for _ in 0..changes {
@@ -123,10 +160,15 @@ async fn a_snapshot_tells_what_it_passed_over_or_cuts() {
         scene.watchers.jumped(&earlier, &scene.store.clone());
         if is_told {
             assert_eq!(index_of(&mut watch.events).await, 1);
+            for index in 1..=changes {
+                assert_eq!(index_of(&mut stream.events).await, index);
+            }
         } else {
             assert!(matches!(watch.events.next().await, V2Next::Cut));
+            assert!(matches!(stream.events.next().await, V2Next::Cut));
         }
-        assert_eq!(scene.watchers.len(), 1, "one waits for what is still to come");
+        let waiting = 1 + usize::from(is_told);
+        assert_eq!(scene.watchers.len(), waiting, "they wait for what is still to come");
         scene.closing.send_replace(true);
         assert!(matches!(later.events.next().await, V2Next::Cut));
     }

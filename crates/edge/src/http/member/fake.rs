@@ -99,9 +99,7 @@ impl Member for FakeMember {
             None => {
                 let applied = self.store.lock().unwrap().apply(&request);
                 let mut watchers = self.watchers.lock().unwrap();
-                for (event, removed) in applied.events.into_iter().zip(&applied.removed) {
-                    watchers.notify(event, removed);
-                }
+                watchers.notify(applied.events.into_iter().zip(&applied.removed));
                 Ok(applied.result)
             }
         }
