@@ -50,10 +50,10 @@ impl V2Hub {
 impl Shell {
     pub(super) fn v2_notify(&mut self, event: &Event, removed: &[String]) {
         self.v2_hub.take_out();
-        self.v2_hub.watchers.notify(event.clone(), removed);
+        self.v2_hub.watchers.notify([(event.clone(), removed)]);
         let is_planted = self.limits.plant == Some(Plant::DuplicateV2);
         if is_planted && event.node.modified_index.is_multiple_of(DUPLICATE_EVERY) {
-            self.v2_hub.watchers.notify(event.clone(), removed);
+            self.v2_hub.watchers.notify([(event.clone(), removed)]);
         }
     }
 
