@@ -85,7 +85,9 @@ fn compact(
             Some(next) => from = next,
             None => break,
         }
-        std::thread::sleep(budget.pause);
+        if shared.pause_or_stop(budget.pause).is_none() {
+            return Ok(());
+        }
     }
     let (done, finished) = mpsc::sync_channel(1);
     apply.push(ApplyJob::CompactFinish { at, done });

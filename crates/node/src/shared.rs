@@ -225,6 +225,20 @@ impl Shared {
         }
     }
 
+    /// Sleeps; `None` when the member stops before the end.
+    pub(crate) fn pause_or_stop(&self, pause: Duration) -> Option<()> {
+        let mut left = pause;
+        while self.stop_reason().is_none() {
+            let slice = left.min(STOP_POLL);
+            if slice.is_zero() {
+                return Some(());
+            }
+            std::thread::sleep(slice);
+            left -= slice;
+        }
+        None
+    }
+
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.stop.borrow().clone()
     }
