@@ -9,7 +9,7 @@
 
 use membership::ClusterVersion;
 use proto::v2_request::V2Request;
-use types::Term;
+use types::{Term, limits};
 
 use crate::style::{Proposal, set_cluster_version};
 
@@ -61,8 +61,12 @@ pub enum Input {
         /// Whether anything can expire at all.
         has_ttl: bool,
     },
-    /// More nodes have run out than one SYNC takes: the next one need not wait for its interval.
-    V2Backlog,
+    /// A SYNC was applied, or failed.
+    V2Synced {
+        /// Whether it worked and took a whole portion, so that more nodes may have run out: the next
+        /// one need not wait for its interval, and takes more.
+        was_full: bool,
+    },
 }
 
 /// What to do about it.
@@ -70,8 +74,14 @@ pub enum Input {
 pub enum Action {
     /// Ask every member for `/version` and come back with [`Input::ClusterVersionsSeen`].
     AskVersions,
-    /// Propose an entry; its loss is no harm, it will come again.
-    Propose(Proposal),
+    /// Propose an entry as the leader of `term`, or not at all; its loss is no harm, it will come
+    /// again.
+    Propose {
+        /// The term.
+        term: Term,
+        /// The entry.
+        proposal: Proposal,
+    },
 }
 
 /// The duties of a leader.
@@ -85,6 +95,9 @@ pub struct Duties {
 /// Due times, which exist only while this member leads; `None` is at once.
 #[derive(Clone, Copy, Debug)]
 struct Leading {
+    term: Term,
+    /// Nodes that the next SYNC may let expire.
+    v2_portion: usize,
     versions_due_ms: Option<u64>,
     sync_due_ms: Option<u64>,
 }
@@ -100,8 +113,8 @@ impl Duties {
     #[must_use]
     pub fn step(&mut self, input: Input) -> Vec<Action> {
         match input {
-            Input::BecameLeader { term: _ } => {
-                self.leading = Some(Leading { versions_due_ms: None, sync_due_ms: None });
+            Input::BecameLeader { term } => {
+                self.leading = Some(Leading::new(term));
                 Vec::new()
             }
             Input::LostLeadership => {
@@ -115,13 +128,20 @@ impl Duties {
             Input::Tick { now_ms } => self.tick(now_ms),
             Input::ClusterVersionsSeen(seen) => self.versions_seen(&seen),
             Input::V2Clock { now_ms, unix_ns, has_ttl } => self.sync(now_ms, unix_ns, has_ttl),
-            Input::V2Backlog => {
+            Input::V2Synced { was_full } => {
                 if let Some(leading) = &mut self.leading {
-                    leading.sync_due_ms = None;
+                    leading.synced(was_full);
                 }
                 Vec::new()
             }
         }
+    }
+
+    /// Nodes of the v2 tree that the next SYNC may let expire: few at first, and twice as many each
+    /// time as long as there are more, so that a slow log cannot fall behind for good.
+    #[must_use]
+    pub fn v2_portion(&self) -> usize {
+        self.leading.map_or(limits::V2_EXPIRE_MIN, |leading| leading.v2_portion)
     }
 
     fn tick(&mut self, now_ms: u64) -> Vec<Action> {
@@ -137,12 +157,11 @@ impl Duties {
     }
 
     fn versions_seen(&self, seen: &[Option<String>]) -> Vec<Action> {
-        if self.leading.is_none() {
-            return Vec::new();
-        }
+        let Some(Leading { term, .. }) = self.leading else { return Vec::new() };
         match next_version(self.settings, self.cluster_version, seen) {
             Some(next) => {
-                vec![Action::Propose(set_cluster_version(next, self.cluster_version))]
+                let proposal = set_cluster_version(next, self.cluster_version);
+                vec![Action::Propose { term, proposal }]
             }
             None => Vec::new(),
         }
@@ -155,7 +174,23 @@ impl Duties {
         }
         leading.sync_due_ms = Some(now_ms.saturating_add(SYNC_INTERVAL_MS - SYNC_SLACK_MS));
         let request = V2Request { method: "SYNC".to_owned(), time: unix_ns, ..Default::default() };
-        vec![Action::Propose(Proposal::V2(request))]
+        vec![Action::Propose { term: leading.term, proposal: Proposal::V2(request) }]
+    }
+}
+
+impl Leading {
+    fn new(term: Term) -> Self {
+        let v2_portion = limits::V2_EXPIRE_MIN;
+        Self { term, v2_portion, versions_due_ms: None, sync_due_ms: None }
+    }
+
+    fn synced(&mut self, was_full: bool) {
+        if was_full {
+            self.sync_due_ms = None;
+            self.v2_portion = (2 * self.v2_portion).min(limits::V2_EXPIRE_MAX);
+        } else {
+            self.v2_portion = limits::V2_EXPIRE_MIN;
+        }
     }
 }
 

@@ -220,7 +220,9 @@ impl Handle {
         };
         match outcome.reply? {
             Reply::V3(result) => result.map(drop),
-            Reply::V2(_) | Reply::Members(_) => Err(EtcdError::Unhealthy),
+            // What became of it is in the tree; it was applied.
+            Reply::V2(_) => Ok(()),
+            Reply::Members(_) => Err(EtcdError::Unhealthy),
         }
     }
 

@@ -60,7 +60,7 @@ impl Chores {
         let mut proposals = Vec::new();
         for action in self.duties.step(input) {
             match action {
-                Action::Propose(proposal) => proposals.push(proposal),
+                Action::Propose { proposal, .. } => proposals.push(proposal),
                 Action::AskVersions => {
                     let count = shell.machine().membership().members.len();
                     let seen = vec![Some(shell.options.server_version.clone()); count];

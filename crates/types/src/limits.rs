@@ -87,10 +87,12 @@ pub const V2_WATCHER_EVENTS_MAX: usize = 100;
 /// most) that find room on top of these, since no client can read between them. A stream for which
 /// there are more is cut.
 pub const V2_WATCHER_BURST_MAX: usize = 1024;
-/// Nodes of the v2 tree that one SYNC entry lets expire: it is applied under one write lock, and the
-/// events of one must find room with a stream that has read those before. What has run out besides
-/// waits for the next SYNC, which follows after a few milliseconds.
-pub const V2_EXPIRE_MAX: usize = 64;
+/// Nodes of the v2 tree that the first SYNC entry lets expire. What has run out besides waits for the
+/// next one, which follows after a few milliseconds and takes twice as many.
+pub const V2_EXPIRE_MIN: usize = 64;
+/// Nodes that one SYNC entry lets expire at most: it is applied under one write lock, and its events
+/// are one burst for the watchers.
+pub const V2_EXPIRE_MAX: usize = V2_WATCHER_BURST_MAX;
 /// Seconds for which a read keeps a compaction from deleting what it still has to visit; after that
 /// it ends in `etcdserver: mvcc: required revision has been compacted`.
 pub const READ_PROTECTED_MAX_SECONDS: u64 = 60;

@@ -66,7 +66,10 @@ fn version_is_decided_once() {
         let actions = duties.step(Input::ClusterVersionsSeen(seen.to_vec()));
         let expected: Vec<Action> = expected
             .and_then(version)
-            .map(|next| Action::Propose(set_cluster_version(next, current)))
+            .map(|next| Action::Propose {
+                term: Term(2),
+                proposal: set_cluster_version(next, current),
+            })
             .into_iter()
             .collect();
         assert_eq!(actions, expected, "{v2_enabled} {current:?} {seen:?}");
@@ -81,11 +84,30 @@ fn sync_is_proposed_only_while_something_can_expire() {
     let mut duties = leader(true);
     assert_eq!(duties.step(clock(0, false)), []);
     let expected = V2Request { method: "SYNC".to_owned(), time: 77, ..V2Request::default() };
-    assert_eq!(duties.step(clock(10, true)), [Action::Propose(Proposal::V2(expected))]);
+    assert_eq!(
+        duties.step(clock(10, true)),
+        [Action::Propose { term: Term(2), proposal: Proposal::V2(expected) }]
+    );
     assert_eq!(duties.step(clock(459, true)), []);
     assert_eq!(duties.step(clock(460, true)).len(), 1);
     assert_eq!(duties.step(clock(470, true)), []);
-    assert_eq!(duties.step(Input::V2Backlog), []);
+    assert_eq!(duties.step(Input::V2Synced { was_full: false }), []);
+    assert_eq!(duties.step(clock(470, true)), []);
+    assert_eq!(duties.step(Input::V2Synced { was_full: true }), []);
     assert_eq!(duties.step(clock(470, true)).len(), 1);
     assert_eq!(leader(false).step(clock(0, true)), []);
+}
+
+#[test]
+fn portions_grow_while_they_are_full_and_begin_small_again() {
+    let mut duties = leader(true);
+    let mut portions = Vec::new();
+    for was_full in [true, true, true, true, true, false, true] {
+        portions.push(duties.v2_portion());
+        let _ = duties.step(Input::V2Synced { was_full });
+    }
+    assert_eq!(portions, [64, 128, 256, 512, 1024, 1024, 64]);
+    assert_eq!(duties.v2_portion(), 128);
+    let _ = duties.step(Input::BecameLeader { term: Term(3) });
+    assert_eq!(duties.v2_portion(), 64);
 }
