@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ const MENDED_READ_BYTES: usize = 4096;
 const HEAD_READ_BYTES: usize = 1024;
 /// A first head longer than this is handed on unfinished.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
+/// Time for which a client may take nothing of its answers once the server stops.
+const STALL_AT_STOP: Duration = Duration::from_secs(1);
 
 /// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +64,8 @@ impl Default for Limits {
     }
 }
 
-/// Serves a connection until it ends or `stop` turns true; then requests under way are finished.
+/// Serves a connection until it ends or `stop` turns true; then requests under way are finished, but
+/// not for a client that has stopped reading.
 pub async fn serve_connection<S>(
     mut stream: S,
     router: Router,
@@ -74,10 +79,16 @@ pub async fn serve_connection<S>(
         () = told_to_stop(&mut stop) => return,
     };
     let Ok(Ok(first)) = first else { return };
-    let stream = Replayed::new(target::mend(first), stream, limits.ping_min_time);
+    let activity = Arc::<Activity>::default();
+    let mut stream = Replayed::new(target::mend(first), stream, limits.ping_min_time);
+    stream.activity = Arc::clone(&activity);
+    let answering = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let (router, request_under_way) = (router.clone(), UnderWay::begin(&answering));
+        async move {
+            let _request_under_way = request_under_way;
+            Ok::<_, Infallible>(router.answer(request).await)
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -98,8 +109,52 @@ pub async fn serve_connection<S>(
         ended = connection.as_mut() => log_end(ended),
         () = told_to_stop(&mut stop) => {
             connection.as_mut().graceful_shutdown();
-            log_end(connection.await);
+            tokio::select! {
+                ended = connection => log_end(ended),
+                () = activity.stalled() => tracing::debug!("client reads nothing, cut off at the stop"),
+            }
         }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Default)]
+struct Activity {
+    /// Requests whose answer has not begun.
+    under_way: AtomicUsize,
+    written_bytes: AtomicU64,
+}
+
+impl Activity {
+    /// Waits until no request waits for its answer and nothing of those that have begun is taken.
+    async fn stalled(&self) {
+        let state = || {
+            let is_idle = self.under_way.load(Ordering::Relaxed) == 0;
+            (is_idle, self.written_bytes.load(Ordering::Relaxed))
+        };
+        loop {
+            let before = state();
+            tokio::time::sleep(STALL_AT_STOP).await;
+            if before.0 && before == state() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request whose answer has not begun.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -150,6 +205,7 @@ struct Replayed<S> {
     mender: Option<AuthorityMender>,
     /// Of an HTTP/2 connection.
     pings: Option<Pings>,
+    activity: Arc<Activity>,
     stream: S,
 }
 
@@ -158,7 +214,7 @@ impl<S> Replayed<S> {
         let is_http2 = first == PREFACE;
         let mender = is_http2.then(AuthorityMender::new);
         let pings = is_http2.then(|| Pings::new(ping_min_time));
-        Self { ready: first, at: 0, mender, pings, stream }
+        Self { ready: first, at: 0, mender, pings, activity: Arc::default(), stream }
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -230,6 +286,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, buf))?;
+        self.activity.written_bytes.fetch_add(written as u64, Ordering::Relaxed);
         if let Some(pings) = &mut self.pings {
             pings.sent(&buf[..written]);
         }
@@ -266,5 +323,26 @@ mod tests {
         whole.extend_from_slice(b"frames");
         assert_eq!(first_of(&whole).await.unwrap(), PREFACE);
         assert!(first_of(&PREFACE[..10]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn only_a_client_that_takes_nothing_is_cut_off_at_a_stop() {
+        let activity = Arc::<Activity>::default();
+        let limit = 3 * STALL_AT_STOP;
+        let request = UnderWay::begin(&activity);
+        assert!(tokio::time::timeout(limit, activity.stalled()).await.is_err(), "it waits");
+        drop(request);
+        let reading = async {
+            loop {
+                activity.written_bytes.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(STALL_AT_STOP / 10).await;
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = activity.stalled() => panic!("it reads"),
+            () = tokio::time::sleep(limit) => {}
+        }
+        assert!(tokio::time::timeout(limit, activity.stalled()).await.is_ok());
     }
 }

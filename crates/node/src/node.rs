@@ -147,9 +147,9 @@ impl Node {
         self.shared.stop_reason().unwrap_or(StopReason::Requested)
     }
 
-    /// Transfers the leadership to the voter that has been connected the longest, and waits for it
-    /// for at most the request time-out.
-    async fn hand_over(&self) {
+    /// Transfers the leadership, if this member has it, to the voter that has been connected the
+    /// longest, and waits for it for at most the request time-out.
+    pub async fn hand_over(&self) {
         let local = self.shared.local;
         if !self.shared.raft.borrow().is_leader {
             return;

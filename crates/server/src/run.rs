@@ -1,6 +1,7 @@
 //! From settings to a serving member, and to its end.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,9 @@ const SEGMENT_BYTES: u64 = 64_000_000;
 /// How long a lock on the data directory is waited for: a predecessor may be stopping.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How long a leader that stops lets its clients finish before it hands over: the slowest of them must
+/// not keep the cluster waiting for its next leader.
+const HAND_OVER_AFTER: Duration = Duration::from_millis(500);
 /// How often the state of the peers is looked at before the ticks are fast-forwarded.
 const ADVANCE_PAUSE: Duration = Duration::from_millis(50);
 /// How long that goes on.
@@ -88,7 +92,11 @@ async fn serve(config: Config) -> Result<Exit, StartError> {
     let (exit, served) = ended;
     if let Some(served) = served {
         handle.close_streams();
-        served.stop(options.timing.request_timeout()).await;
+        let mut stopping = pin!(served.stop(options.timing.request_timeout()));
+        if tokio::time::timeout(HAND_OVER_AFTER, &mut stopping).await.is_err() {
+            node.hand_over().await;
+            stopping.await;
+        }
     }
     let reason = node.stop().await;
     Ok(exit.unwrap_or(match reason {
