@@ -2,9 +2,8 @@
 //!
 //! Source:     server-config.md 10 (grpc_server_*, etcd_network_client_grpc_*).
 
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::methods::METHODS;
@@ -16,6 +15,10 @@ pub(crate) const BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 250
 /// Client API versions that are counted apart; further ones count as `other`, so that clients cannot
 /// grow the table.
 const VERSIONS_MAX: usize = 64;
+/// What further versions count as.
+const OTHER: &str = "other";
+/// Kinds of calls among versions.
+const KINDS: [&str; 2] = ["unary", "stream"];
 
 /// All counters.
 #[derive(Debug)]
@@ -23,10 +26,26 @@ pub struct Tally {
     methods: Vec<MethodTally>,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
-    /// Calls by kind and `client-api-version`.
-    versions: RwLock<BTreeMap<(&'static str, String), AtomicU64>>,
+    /// Calls by kind and `client-api-version`, in the order in which they were first seen.
+    versions: Vec<VersionTally>,
+    /// Calls of further versions, by kind.
+    other_versions: [VersionTally; KINDS.len()],
     /// Whether times are kept, as `--metrics=extensive` asks for.
     times: bool,
+}
+
+/// Calls of one kind by clients of one version. The name is set once, by the first of them.
+#[derive(Debug, Default)]
+struct VersionTally {
+    name: OnceLock<(&'static str, String)>,
+    calls: AtomicU64,
+}
+
+impl VersionTally {
+    fn is_of(&self, kind: &'static str, version: &str) -> bool {
+        let named = self.name.get();
+        named.is_some_and(|(of, name)| *of == kind && name == version)
+    }
 }
 
 /// The counters of one method.
@@ -54,7 +73,11 @@ impl Tally {
             methods: METHODS.iter().map(|_| MethodTally::default()).collect(),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
-            versions: RwLock::default(),
+            versions: (0..VERSIONS_MAX).map(|_| VersionTally::default()).collect(),
+            other_versions: KINDS.map(|kind| VersionTally {
+                name: (kind, OTHER.to_owned()).into(),
+                calls: AtomicU64::new(0),
+            }),
             times,
         }
     }
@@ -92,17 +115,24 @@ impl Tally {
         }
     }
 
-    /// Counts a call by what its client calls itself.
+    /// Counts a call, of a kind among `KINDS`, by what its client calls itself.
     pub(crate) fn version(&self, kind: &'static str, version: &str) {
-        {
-            let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = versions.get(&(kind, version.to_owned())) {
-                return add(count, 1);
+        let named = if version == OTHER { &[] } else { &*self.versions };
+        for tally in named {
+            if !tally.is_of(kind, version) {
+                // A free place, unless another call has just taken it: for the same name perhaps.
+                let is_free = tally.name.get().is_none();
+                let is_taken = is_free && tally.name.set((kind, version.to_owned())).is_ok();
+                if !is_taken && !(is_free && tally.is_of(kind, version)) {
+                    continue;
+                }
             }
+            return add(&tally.calls, 1);
         }
-        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
-        let version = if versions.len() < VERSIONS_MAX { version } else { "other" };
-        add(versions.entry((kind, version.to_owned())).or_default(), 1);
+        let other = self.other_versions.iter().find(|other| other.is_of(kind, OTHER));
+        if let Some(other) = other {
+            add(&other.calls, 1);
+        }
     }
 
     pub(crate) fn methods(&self) -> &[MethodTally] {
@@ -119,11 +149,15 @@ impl Tally {
     }
 
     pub(crate) fn versions(&self) -> Vec<(&'static str, String, u64)> {
-        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        let row = |((kind, version), count): (&(&'static str, String), &AtomicU64)| {
-            (*kind, version.clone(), value(count))
+        let counted = self.versions.iter().chain(&self.other_versions);
+        let row = |tally: &VersionTally| {
+            let (kind, version) = tally.name.get()?;
+            let calls = value(&tally.calls);
+            (calls > 0).then(|| (*kind, version.clone(), calls))
         };
-        versions.iter().map(row).collect()
+        let mut rows: Vec<_> = counted.filter_map(row).collect();
+        rows.sort();
+        rows
     }
 }
 
@@ -145,7 +179,12 @@ mod tests {
         for number in 0..3 * VERSIONS_MAX {
             tally.version("unary", &number.to_string());
         }
-        let versions = tally.versions();
+        tally.version("stream", "7");
+        tally.version("stream", "other");
+        let streams = ("stream", "other".to_owned(), 2);
+        let mut versions = tally.versions();
+        assert_eq!(versions.iter().position(|row| *row == streams), Some(0));
+        versions.remove(0);
         assert_eq!(versions.len(), VERSIONS_MAX + 1);
         assert_eq!(versions.iter().map(|(.., count)| count).sum::<u64>(), 3 * VERSIONS_MAX as u64);
     }
