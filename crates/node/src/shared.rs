@@ -54,7 +54,9 @@ pub(crate) struct Shared {
     pub(crate) local: NodeId,
     published: RwLock<Published>,
     view: RwLock<Arc<dyn View>>,
-    sizes: Mutex<Sizes>,
+    /// The two numbers of `Sizes`, for whoever asks with each write.
+    total_bytes: AtomicU64,
+    in_use_bytes: AtomicU64,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) readers: Arc<Readers>,
@@ -104,7 +106,8 @@ impl Shared {
             local,
             published: RwLock::new(Published { machine, overlay: Overlay::new() }),
             view: RwLock::new(view),
-            sizes: Mutex::new(sizes),
+            total_bytes: AtomicU64::new(sizes.total_bytes),
+            in_use_bytes: AtomicU64::new(sizes.in_use_bytes),
             inbox: Inbox::default(),
             waiters: Waiters::default(),
             readers: Arc::default(),
@@ -164,11 +167,15 @@ impl Shared {
     /// Publishes the view of a commit; before the overlay forgets the rows of that commit.
     pub(crate) fn set_view(&self, view: Arc<dyn View>, sizes: Sizes) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+        self.total_bytes.store(sizes.total_bytes, Ordering::Relaxed);
+        self.in_use_bytes.store(sizes.in_use_bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn sizes(&self) -> Sizes {
-        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+        Sizes {
+            total_bytes: self.total_bytes.load(Ordering::Relaxed),
+            in_use_bytes: self.in_use_bytes.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn applied(&self) -> LogIndex {

@@ -22,7 +22,7 @@ impl ClusterService {
 
     /// Cluster replies name no revision.
     fn header(&self) -> Option<pb::ResponseHeader> {
-        Some(reply::header(&self.handle, 0, self.handle.status().term))
+        Some(reply::header(&self.handle, 0, self.handle.term()))
     }
 }
 

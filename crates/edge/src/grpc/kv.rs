@@ -35,7 +35,7 @@ impl KvService {
             self.handle.linearize().await.map_err(status)?;
         }
         let (found, revision) = self.handle.range(request).await.map_err(status)?;
-        let header = reply::header(&self.handle, revision, self.handle.status().term);
+        let header = reply::header(&self.handle, revision, self.handle.term());
         Ok(reply::range(header, found))
     }
 
@@ -45,7 +45,7 @@ impl KvService {
             self.handle.linearize().await.map_err(status)?;
         }
         let done = self.handle.read_txn(request).await.map_err(status)?;
-        let header = reply::header(&self.handle, done.revision, self.handle.status().term);
+        let header = reply::header(&self.handle, done.revision, self.handle.term());
         Ok(reply::txn(header, done))
     }
 }

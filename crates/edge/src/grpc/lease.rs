@@ -93,15 +93,15 @@ impl Lease for LeaseService {
         _request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         let (leases, revision) = self.handle.leases();
-        let header = reply::header(&self.handle, revision, self.handle.status().term);
+        let header = reply::header(&self.handle, revision, self.handle.term());
         let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(header), leases }))
     }
 }
 
 fn current_header(handle: &Handle) -> pb::ResponseHeader {
-    let status = handle.status();
-    reply::header(handle, status.revision, status.term)
+    let revision = handle.with_machine(|machine| machine.store().current_revision());
+    reply::header(handle, revision, handle.term())
 }
 
 type Answer = Result<pb::LeaseKeepAliveResponse, Status>;

@@ -83,7 +83,7 @@ impl Maintenance for MaintenanceService {
         let revision = request.into_inner().revision;
         let (hash, current) = self.handle.hash_kv(revision).await.map_err(status)?;
         Ok(Response::new(pb::HashKvResponse {
-            header: Some(reply::header(&self.handle, current, self.handle.status().term)),
+            header: Some(reply::header(&self.handle, current, self.handle.term())),
             hash: hash.hash,
             compact_revision: hash.compact_revision,
             hash_revision: hash.hash_revision,
