@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use consensus::Input;
-use mvcc::{CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, TxnReply};
+use mvcc::{
+    CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, ReadTxn, TxnReply,
+};
 use proto::etcdserverpb::{RangeRequest, TxnRequest};
 use tokio::time::timeout_at;
 use types::{EtcdError, V2Error, limits};
@@ -20,6 +22,16 @@ use v2store::Event;
 
 use crate::handle::{Handle, Inner, Registered};
 use crate::shared::{OverlayHistory, Shared, SharedHistory, StopReason};
+
+/// Keys that a transaction looks at for its compares, and then for its ranges, in its first hold of
+/// the lock: together one chunk. Most of them end with that.
+const READ_TXN_STEP_KEYS: usize = limits::RANGE_CHUNK_KEYS / 2;
+
+/// How far a transaction of ranges has come in its first hold of the lock.
+enum Begun {
+    Compares(ReadTxn),
+    Ranges(ReadBranch),
+}
 
 /// A range that is handed out in pieces, all of the revision at which it began. It keeps no revision
 /// open: whoever reads it decides how long it takes, so a compaction ends it.
@@ -108,38 +120,38 @@ impl Handle {
     }
 
     async fn run_read_txn(&self, request: &TxnRequest) -> Result<TxnReply, EtcdError> {
-        let (mut txn, step, open) = {
+        let (at, open) = {
             let shared = &self.inner().shared;
             let published = shared.read();
             let store = published.machine.store();
             let mut txn = store.read_txn(request);
-            let step = txn.step(store, limits::RANGE_CHUNK_KEYS)?;
-            let open = shared.readers.open(txn.oldest_revision())?;
-            (txn, step, open)
+            let oldest = txn.oldest_revision();
+            let step = txn.step(store, READ_TXN_STEP_KEYS)?;
+            if step == CursorStep::More || txn.needs_history() {
+                (Begun::Compares(txn), shared.readers.open(oldest)?)
+            } else {
+                let view = shared.view();
+                let history = OverlayHistory { overlay: &published.overlay, view: &view };
+                let mut branch = self.settle(txn.decide(&history))?;
+                let step = branch.step(store, READ_TXN_STEP_KEYS)?;
+                if step == CursorStep::Done && !branch.needs_history() {
+                    drop(published);
+                    return self.settle(branch.into_reply(&SharedHistory(shared)));
+                }
+                (Begun::Ranges(branch), shared.readers.open(oldest)?)
+            }
         };
-        if step == CursorStep::More || txn.needs_history() {
-            return self
-                .blocking(move |inner, wanted| {
-                    let _open = open;
-                    let shared = &inner.shared;
-                    step_to_end(shared, wanted, |store, keys| txn.step(store, keys))?;
-                    let branch = settle(shared, txn.decide(&SharedHistory(shared)))?;
-                    finish_branch(shared, wanted, branch)
-                })
-                .await;
-        }
-        let shared = &self.inner().shared;
-        let mut branch = self.settle(txn.decide(&SharedHistory(shared)))?;
-        let step = {
-            let published = shared.read();
-            branch.step(published.machine.store(), limits::RANGE_CHUNK_KEYS)?
-        };
-        if step == CursorStep::Done && !branch.needs_history() {
-            return self.settle(branch.into_reply(&SharedHistory(shared)));
-        }
         self.blocking(move |inner, wanted| {
             let _open = open;
-            finish_branch(&inner.shared, wanted, branch)
+            let shared = &inner.shared;
+            let branch = match at {
+                Begun::Ranges(branch) => branch,
+                Begun::Compares(mut txn) => {
+                    step_to_end(shared, wanted, |store, keys| txn.step(store, keys))?;
+                    settle(shared, txn.decide(&SharedHistory(shared)))?
+                }
+            };
+            finish_branch(shared, wanted, branch)
         })
         .await
     }
