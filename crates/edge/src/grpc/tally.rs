@@ -46,6 +46,11 @@ impl VersionTally {
         let named = self.name.get();
         named.is_some_and(|(of, name)| *of == kind && name == version)
     }
+
+    /// Takes a free place; whether another call has not just taken it for another name.
+    fn take(&self, kind: &'static str, version: &str) -> bool {
+        self.name.set((kind, version.to_owned())).is_ok() || self.is_of(kind, version)
+    }
 }
 
 /// The counters of one method.
@@ -119,15 +124,11 @@ impl Tally {
     pub(crate) fn version(&self, kind: &'static str, version: &str) {
         let named = if version == OTHER { &[] } else { &*self.versions };
         for tally in named {
-            if !tally.is_of(kind, version) {
-                // A free place, unless another call has just taken it: for the same name perhaps.
-                let is_free = tally.name.get().is_none();
-                let is_taken = is_free && tally.name.set((kind, version.to_owned())).is_ok();
-                if !is_taken && !(is_free && tally.is_of(kind, version)) {
-                    continue;
-                }
+            let is_mine = tally.is_of(kind, version)
+                || (tally.name.get().is_none() && tally.take(kind, version));
+            if is_mine {
+                return add(&tally.calls, 1);
             }
-            return add(&tally.calls, 1);
         }
         let other = self.other_versions.iter().find(|other| other.is_of(kind, OTHER));
         if let Some(other) = other {
