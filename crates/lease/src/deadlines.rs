@@ -152,14 +152,12 @@ impl Deadlines {
         due
     }
 
-    /// All leases, the one that expires first in front; none when this member does not lead.
+    /// All leases with the time at which each expires, milliseconds, in no particular order: sorting
+    /// them is left to the caller, who may hold a lock now. None when this member does not lead.
     #[must_use]
-    pub fn by_expiry(&self) -> Vec<LeaseId> {
-        let Some(leading) = &self.leading else { return Vec::new() };
-        let mut leases: Vec<(u64, LeaseId)> =
-            leading.leases.iter().map(|(id, deadline)| (deadline.expires_ms, *id)).collect();
-        leases.sort_unstable();
-        leases.into_iter().map(|(_, id)| id).collect()
+    pub fn expiries(&self) -> Vec<(u64, LeaseId)> {
+        let leases = self.leading.iter().flat_map(|leading| &leading.leases);
+        leases.map(|(id, deadline)| (deadline.expires_ms, *id)).collect()
     }
 
     /// Asserts what always holds between calls.

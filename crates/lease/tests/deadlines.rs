@@ -9,7 +9,7 @@ use types::LeaseId;
 const EXTEND_MS: u64 = 1_000;
 
 fn id(number: usize) -> LeaseId {
-    LeaseId(i64::try_from(number).unwrap())
+    LeaseId(i64::try_from(number).expect("a small number"))
 }
 
 /// A table of leases 1, 2, ... with these times to live and what checkpoints left of them.
@@ -28,13 +28,20 @@ fn leading(now_ms: u64, leases: &[(i64, i64)]) -> Deadlines {
     deadlines
 }
 
+/// All leases, the one that expires first in front.
+fn by_expiry(deadlines: &Deadlines) -> Vec<LeaseId> {
+    let mut expiries = deadlines.expiries();
+    expiries.sort_unstable();
+    expiries.into_iter().map(|(_, id)| id).collect()
+}
+
 #[test]
 fn a_new_leader_gives_full_or_checkpointed_time_and_an_election() {
     let mut deadlines = leading(10_000, &[(10, 0), (600, 4)]);
     assert_eq!(deadlines.remaining_seconds(10_000, id(1)), Some(11));
     assert_eq!(deadlines.remaining_seconds(10_001, id(1)), Some(10));
     assert_eq!(deadlines.remaining_seconds(10_000, id(2)), Some(5));
-    assert_eq!(deadlines.by_expiry(), [id(2), id(1)]);
+    assert_eq!(by_expiry(&deadlines), [id(2), id(1)]);
     assert_eq!(deadlines.due(14_999, 9), []);
     assert_eq!(deadlines.due(15_000, 9), [id(2)]);
     assert_eq!(deadlines.due(20_999, 9), [id(2)]);
@@ -80,7 +87,7 @@ fn without_the_leadership_nothing_is_due() {
     assert!(!deadlines.is_leading());
     assert_eq!(deadlines.due(u64::MAX, 9), []);
     assert_eq!(deadlines.remaining_seconds(0, id(1)), None);
-    assert_eq!(deadlines.by_expiry(), []);
+    assert_eq!(by_expiry(&deadlines), []);
     assert!(!deadlines.has_expired(u64::MAX, id(1)));
 }
 
@@ -99,7 +106,7 @@ fn what_is_not_revoked_is_due_again() {
 #[test]
 fn times_at_the_edge_do_not_overflow() {
     let deadlines = leading(u64::MAX - 5, &[(i64::MAX, 0), (i64::MIN, i64::MIN)]);
-    assert_eq!(deadlines.by_expiry(), [id(1), id(2)]);
+    assert_eq!(by_expiry(&deadlines), [id(1), id(2)]);
     assert!(deadlines.has_expired(u64::MAX, id(1)));
     assert_eq!(
         deadlines.remaining_seconds(0, id(2)),
@@ -166,11 +173,11 @@ fn revokes_go_out_a_few_at_a_time_and_all_in_the_end() {
                 revoked.push(lease);
             }
         }
-        assert_eq!(revoked.len(), ((round as usize) + 1) * QUEUED_MAX);
+        assert_eq!(revoked.len(), usize::try_from(round + 1).expect("a small number") * QUEUED_MAX);
     }
     revoked.dedup();
     assert_eq!(revoked.len(), count);
-    assert_eq!(deadlines.by_expiry(), []);
+    assert_eq!(by_expiry(&deadlines), []);
 }
 
 #[test]
@@ -239,7 +246,7 @@ impl Naive {
         due.sort_unstable();
         due.truncate(max);
         for (_, lease) in &due {
-            self.leases.get_mut(lease).unwrap().2 = now_ms + RETRY_MS;
+            self.leases.get_mut(lease).expect("it was listed").2 = now_ms + RETRY_MS;
         }
         due.into_iter().map(|(_, lease)| lease).collect()
     }

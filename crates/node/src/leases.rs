@@ -121,11 +121,18 @@ impl Handle {
     #[must_use]
     pub fn leases(&self) -> (Vec<LeaseId>, i64) {
         let shared = &self.inner().shared;
-        let published = shared.read();
-        let machine = &published.machine;
-        let by_expiry = shared.leasing.by_expiry(&shared.raft);
-        let leases = by_expiry.unwrap_or_else(|| machine.leases().ids().collect());
-        (leases, machine.store().current_revision())
+        let (mut expiries, revision) = {
+            let published = shared.read();
+            let machine = &published.machine;
+            let revision = machine.store().current_revision();
+            let Some(expiries) = shared.leasing.expiries(&shared.raft) else {
+                return (machine.leases().ids().collect(), revision);
+            };
+            (expiries, revision)
+        };
+        // Of many leases this takes long: apply must not wait for it.
+        expiries.sort_unstable();
+        (expiries.into_iter().map(|(_, id)| id).collect(), revision)
     }
 
     /// Renews as the leader; `None` when this member is not, or not certainly.

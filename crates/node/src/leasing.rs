@@ -114,10 +114,10 @@ impl Leasing {
         self.enter(raft).deadlines.remaining_seconds(self.now_ms(), id)
     }
 
-    /// All leases, the one that expires first in front; `None` when this member keeps no deadlines.
-    pub(crate) fn by_expiry(&self, raft: &watch::Sender<RaftView>) -> Option<Vec<LeaseId>> {
+    /// All leases with the time at which each expires; `None` when this member keeps no deadlines.
+    pub(crate) fn expiries(&self, raft: &watch::Sender<RaftView>) -> Option<Vec<(u64, LeaseId)>> {
         let state = self.enter(raft);
-        state.deadlines.is_leading().then(|| state.deadlines.by_expiry())
+        state.deadlines.is_leading().then(|| state.deadlines.expiries())
     }
 
     /// Looks for expired leases.

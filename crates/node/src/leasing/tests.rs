@@ -64,7 +64,7 @@ fn whoever_sees_the_new_role_sees_no_deadline() {
         assert_eq!(leasing.next_revoke(&raft), None);
         assert!(matches!(leasing.renew(&raft, LEASE), Attempt::NotLeading));
         assert_eq!(leasing.remaining_seconds(&raft, LEASE), None);
-        assert_eq!(leasing.by_expiry(&raft), None);
+        assert_eq!(leasing.expiries(&raft), None);
         leasing.promote(&raft, Term(6), &table(), EXTEND);
         leasing.check(&raft);
         assert_eq!(leasing.next_revoke(&raft), None, "queued in an older term");
