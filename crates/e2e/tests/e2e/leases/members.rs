@@ -1,7 +1,7 @@
 //! Every member serves leases; time is the leader's.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::v3::PATIENCE;
 use e2e::{Cluster, Program, eventually, http};
@@ -13,6 +13,8 @@ use super::client::Holder;
 const AGREEMENT_PATIENCE: Duration = Duration::from_secs(30);
 /// Three election time-outs, and what a loaded machine adds.
 const NO_LEADER_PATIENCE: Duration = Duration::from_secs(20);
+/// A stop that waits for nobody takes about a second.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Renewals that a client asks for without reading their answers.
 const GREEDY_REQUESTS: u32 = 100_000;
@@ -89,7 +91,7 @@ fn renewed(server: SocketAddr) -> u64 {
 
 #[test]
 fn a_client_that_reads_nothing_costs_only_itself() {
-    let cluster = Cluster::start("leases-unread", Program::Ours, 1);
+    let mut cluster = Cluster::start("leases-unread", Program::Ours, 1);
     let server = cluster.member(0).client();
     let id = Holder::new(server).grant(0, 600).expect("grant").id;
     // More answers than one stream's share of the connection takes, many times over.
@@ -112,6 +114,10 @@ fn a_client_that_reads_nothing_costs_only_itself() {
         stands_still.then_some(())
     });
     assert!(before < u64::from(GREEDY_REQUESTS), "{before} renewals for a client that reads none");
+    let began = Instant::now();
+    cluster.member_mut(0).terminate();
+    // The grace for requests under way is seven seconds.
+    assert!(began.elapsed() < STOP_PATIENCE, "the stop waited for it: {:?}", began.elapsed());
 }
 
 #[test]
