@@ -262,6 +262,19 @@ impl Etcd {
         self.process.id()
     }
 
+    /// Memory that it has in use.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        size.expect("a size in KiB") * 1024
+    }
+
     /// What this process wrote to its log, without that of earlier ones in the same file.
     #[must_use]
     pub fn log(&self) -> String {

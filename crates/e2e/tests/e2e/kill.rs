@@ -1,7 +1,8 @@
-//! Kills of members while fifty clients write through all of them.
+//! Kills of members while fifty clients write through all of them, others watch and hold leases.
 //!
 //! Owns:       the cluster of each test.
-//! Uses:       `client` (gRPC), `writers` (the load), `probe` (the gap).
+//! Uses:       `client` (gRPC), `writers` (the load), `attached` (watchers and lease holders), `probe`
+//!             (the gap).
 //! Never:      a look inside of a member: what counts is what clients were told and find again.
 //! Invariants: one member at most is down at a time, and the next is killed only when the last has
 //!             caught up.
@@ -15,10 +16,15 @@ use nix::sys::signal::Signal;
 
 use e2e::{Cluster, Program, Spec, http, wait};
 
+mod attached;
 mod client;
+mod leases;
 mod probe;
+mod v2;
+mod watchers;
 mod writers;
 
+use attached::Attached;
 use client::Client;
 use probe::Gap;
 use writers::{Writers, Written};
@@ -74,6 +80,7 @@ fn acknowledged_writes_survive_forty_kills() {
     let _alone = alone();
     let mut run = Run::start();
     let writers = run.write("a");
+    let attached = run.attach("a");
     let mut gaps = (Vec::new(), Vec::new());
     for number in 0..2 * KILLS_EACH {
         let kill_leader = number % 2 == 0;
@@ -91,6 +98,7 @@ fn acknowledged_writes_survive_forty_kills() {
     }
     let written = run.runtime.block_on(writers.stop());
     println!("writers: {written}");
+    run.runtime.block_on(attached.stop(written.acknowledged()));
     run.check_state(&[&written]);
     check_gaps("leader", &mut gaps.0, 2, 6);
     check_gaps("any member", &mut gaps.1, 6, 6);
@@ -189,6 +197,13 @@ impl Run {
     fn write(&self, prefix: &str) -> Writers {
         let _entered = self.runtime.enter();
         Writers::start(prefix, &self.cluster.endpoints())
+    }
+
+    /// Watchers and lease holders beside writers of `prefix`.
+    fn attach(&self, prefix: &str) -> Attached {
+        let _entered = self.runtime.enter();
+        let servers: Vec<_> = self.cluster.members().iter().map(e2e::Etcd::client).collect();
+        Attached::start(prefix, &self.cluster.endpoints(), &servers)
     }
 
     fn any_member(&mut self) -> usize {

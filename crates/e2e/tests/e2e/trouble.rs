@@ -4,18 +4,25 @@
 //! Uses:       our server only, from outside; raw frames where no client would send them.
 //! Source:     issue "the spine", Bad input and trouble; server-config.md 8, 11, 12.
 
+mod api;
+mod bad_streams;
+mod compaction;
 mod connections;
 mod damage;
 #[cfg(feature = "real")]
 mod disk_full;
 mod h2;
+mod idle;
 #[cfg(feature = "real")]
 mod listeners;
 mod malformed;
+mod odd_keys;
 mod queues;
 mod quiet;
 mod startup;
 mod stop;
+mod storm;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -6,13 +6,21 @@ use std::time::Duration;
 use prost::Message as _;
 use proto::etcdserverpb::cluster_client::ClusterClient;
 use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::watch_client::WatchClient;
 use proto::etcdserverpb::{
-    HashKvRequest, MemberAddRequest, MemberListRequest, MemberRemoveRequest, PutRequest,
-    RangeRequest, StatusRequest, StatusResponse,
+    CompactionRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseKeepAliveResponse, MemberAddRequest, MemberListRequest, MemberRemoveRequest, PutRequest,
+    RangeRequest, StatusRequest, StatusResponse, WatchRequest,
 };
 use proto::mvccpb::KeyValue;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tonic::Streaming;
+use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint};
+
+use super::watchers::WatchStreams;
 
 /// How long a client waits for a reply: longer than a member does for the outcome of a request.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +60,49 @@ impl Client {
         let request = PutRequest { key, value: value.into(), ..PutRequest::default() };
         let reply = self.kv().put(request).await?.into_inner();
         Ok(reply.header.map_or(0, |header| header.revision))
+    }
+
+    /// Puts a key that goes with a lease.
+    pub(super) async fn put_leased(&self, key: &str, lease: i64) -> Result<(), tonic::Status> {
+        let key: bytes::Bytes = key.to_owned().into();
+        let request = PutRequest { value: key.clone(), key, lease, ..PutRequest::default() };
+        self.kv().put(request).await.map(drop)
+    }
+
+    /// A lease of so many seconds; returns its ID.
+    pub(super) async fn grant(&self, ttl: i64) -> Result<i64, tonic::Status> {
+        let mut leases = LeaseClient::new(self.channel.clone());
+        Ok(leases.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await?.into_inner().id)
+    }
+
+    /// Opens a stream of renewals.
+    pub(super) async fn keep_alive(&self) -> Result<KeepAlive, tonic::Status> {
+        let (requests, outgoing) = unbounded_channel();
+        let mut leases = LeaseClient::new(self.channel.clone());
+        let replies = leases.lease_keep_alive(UnboundedReceiverStream::new(outgoing)).await?;
+        Ok(KeepAlive { requests, replies: replies.into_inner() })
+    }
+
+    /// Opens a stream of watchers with the first request.
+    pub(super) async fn watch(&self, first: WatchRequest) -> Result<WatchStreams, tonic::Status> {
+        let (requests, outgoing) = unbounded_channel();
+        drop(requests.send(first));
+        let mut watch = WatchClient::new(self.channel.clone());
+        let replies = watch.watch(UnboundedReceiverStream::new(outgoing)).await?;
+        Ok((requests, replies.into_inner()))
+    }
+
+    /// Lets history before a revision go.
+    pub(super) async fn compact(&self, revision: i64) -> Result<(), tonic::Status> {
+        let request = CompactionRequest { revision, physical: false };
+        self.kv().compact(request).await.map(drop)
+    }
+
+    /// The term of the leader that a linearizable read is confirmed by.
+    pub(super) async fn leader_term(&self) -> Result<u64, tonic::Status> {
+        let request = RangeRequest { key: "none".into(), ..RangeRequest::default() };
+        let reply = self.kv().range(request).await?.into_inner();
+        Ok(reply.header.map_or(0, |header| header.raft_term))
     }
 
     /// Waits until the member has everything that was acknowledged before; returns its revision.
@@ -134,6 +185,21 @@ impl Client {
 
     fn cluster(&self) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel.clone())
+    }
+}
+
+/// A stream of renewals.
+pub(super) struct KeepAlive {
+    requests: UnboundedSender<LeaseKeepAliveRequest>,
+    replies: Streaming<LeaseKeepAliveResponse>,
+}
+
+impl KeepAlive {
+    /// Renews; returns the seconds that the lease has from now on, 0 when it is gone.
+    pub(super) async fn renew(&mut self, id: i64) -> Result<i64, tonic::Status> {
+        let ended = || tonic::Status::unavailable("the stream has ended");
+        self.requests.send(LeaseKeepAliveRequest { id }).map_err(|_| ended())?;
+        Ok(self.replies.message().await?.ok_or_else(ended)?.ttl)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The load: clients that write unique keys, each through all members in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,6 +101,11 @@ async fn write(
 impl Written {
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Each acknowledged write with its revision.
+    pub(super) fn acknowledged(&self) -> BTreeSet<(String, i64)> {
+        self.acknowledged.iter().map(|(key, revision)| (key.clone(), *revision)).collect()
     }
 
     /// A linearizable read shows what was acknowledged before it, if it gets an answer at all.
