@@ -5,7 +5,8 @@
 //! Uses:       the in-memory log.
 //! Never:      a snapshot kept for later: it is made when a follower needs it, so that its
 //!             configuration contains the follower.
-//! Invariants: a configuration change behind a received snapshot is not applied on top of it.
+//! Invariants: a configuration change behind a received snapshot is not applied on top of it; the
+//!             next snapshot is not taken before the one before it is installed.
 //! Source:     raft-library.md 3 (order), 4 (traps 7 and 8), peer-protocol.md 12.4.
 
 use super::*;

@@ -32,6 +32,8 @@ impl Driver {
                 }
                 message.term = 0;
             }
+            // One at a time: the leader sends another when this one turns out to be too old.
+            MessageType::MsgSnapshot if self.snapshots.is_installing() => return,
             MessageType::MsgTimeoutNow if !self.may_campaign() => return,
             MessageType::MsgRequestVoteResponse if !self.writes.is_log_durable() => {
                 if self.held_votes.len() < HELD_VOTES_MAX {

@@ -110,12 +110,7 @@ fn nothing_is_applied_until_it_is_installed() {
     let position = peer.writes.iter().position(|write| write.snapshot.is_some()).unwrap();
     assert_eq!(position + 1, peer.writes.len(), "nothing is written behind it before it is");
     // The record is durable, the installation goes on.
-    while let Some(write) = net.peer(3).writes.pop_front() {
-        let peer = net.peer(3);
-        peer.driver.step(Input::Persisted(write.number));
-        net.wire.extend(write.then);
-        net.drain(3);
-    }
+    write_all(&mut net, 3);
     net.propose(1, 50, "put late");
     for _ in 0..30 {
         net.step(1, Input::Tick);
@@ -124,15 +119,50 @@ fn nothing_is_applied_until_it_is_installed() {
     }
     assert!(net.peer(3).to_apply.is_empty());
     assert!(net.peer(3).writes.iter().any(|write| !write.entries.is_empty()), "the log goes on");
-    let metadata = net.peer(3).to_install.take().unwrap().metadata;
-    let peer = net.peer(3);
+    install(&mut net, 3);
+    net.slow_disks.clear();
+    net.settle();
+    assert_eq!(net.texts(3).last().unwrap(), "put late");
+}
+
+/// Carries out the writes of a member with a slow disk.
+fn write_all(net: &mut Net, id: u64) {
+    while let Some(write) = net.peer(id).writes.pop_front() {
+        net.peer(id).driver.step(Input::Persisted(write.number));
+        net.wire.extend(write.then);
+        net.drain(id);
+    }
+}
+
+/// Installs the snapshot that a member was handed.
+fn install(net: &mut Net, id: u64) {
+    let metadata = net.peer(id).to_install.take().unwrap().metadata;
+    let peer = net.peer(id);
     peer.applied = metadata.index;
     peer.conf_state = metadata.conf_state.clone();
     peer.durable.snapshot = metadata.clone();
     peer.written = peer.durable.clone();
-    net.step(3, Input::SnapshotInstalled(metadata));
-    net.slow_disks.clear();
+    net.step(id, Input::SnapshotInstalled(metadata));
+}
+
+/// A leader whose log has moved on sends the next one while the first is being installed.
+#[test]
+fn the_next_one_waits_until_the_first_is_installed() {
+    let mut net = net_with_a_laggard();
+    run_to_the_wish(&mut net);
+    net.answer_snapshot(1);
+    let first = net.wire.iter().find(|m| m.message_type == MessageType::Snap).unwrap().clone();
+    net.slow_disks.insert(3);
     net.settle();
+    write_all(&mut net, 3);
+    let mut next = first;
+    next.snapshot.as_mut().unwrap().metadata.index += 5;
+    net.deliver(next, false);
+    assert!(net.peer(3).writes.iter().all(|write| write.snapshot.is_none()));
+    install(&mut net, 3);
+    net.slow_disks.clear();
+    net.propose(1, 50, "put late");
+    net.tick(5);
     assert_eq!(net.texts(3).last().unwrap(), "put late");
 }
 
