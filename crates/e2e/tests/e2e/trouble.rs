@@ -13,6 +13,7 @@ mod damage;
 mod disk_full;
 mod h2;
 mod idle;
+mod leader_lost;
 #[cfg(feature = "real")]
 mod listeners;
 mod malformed;
