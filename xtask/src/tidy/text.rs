@@ -63,8 +63,9 @@ const RULES: &[Rule] = &[
     rule(("sle", "ep("), Scope::Tests, true, SLEEP),
 ];
 
-/// Tests that may pause: they put a steady load on a cluster, and time is what they measure.
-const PACED: &[&str] = &["crates/e2e/tests/e2e/kill"];
+/// Tests that may pause: they put a steady load on a cluster, and time is what they measure, or how
+/// slow a reader is.
+const PACED: &[&str] = &["crates/e2e/tests/e2e/kill", "crates/e2e/tests/e2e/trouble/compaction.rs"];
 
 /// Looks for every rule's word.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
