@@ -8,13 +8,15 @@ fn step(store: &mut Store, number: u64) -> Applied {
     let keys = ["/1/a", "/1/a/b", "/1/a/b/c", "/1/d/e", "/1/_h/x", "/1/f"];
     let key = keys[usize::try_from(number.wrapping_mul(0x9e37_79b9) >> 7).unwrap() % keys.len()];
     let expiration = BASE + i64::try_from(number).unwrap() * 5;
-    let lifetime =
-        Lifetime { expiration: (number % 5 == 0).then_some(expiration), refresh: number % 7 == 3 };
+    let lifetime = Lifetime {
+        expiration: number.is_multiple_of(5).then_some(expiration),
+        refresh: number % 7 == 3,
+    };
     match (number.wrapping_mul(0x85eb_ca6b) >> 5) % 6 {
         0 => store.set(key, true, "", lifetime),
         1 | 2 => store.set(key, false, "v", lifetime),
         3 => store.update(key, "", lifetime),
-        4 => store.delete(key, true, number % 2 == 0),
+        4 => store.delete(key, true, number.is_multiple_of(2)),
         _ => store.expire(expiration - 60),
     }
 }

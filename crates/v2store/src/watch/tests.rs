@@ -49,6 +49,8 @@ fn set(path: &'static str) -> impl Fn(&mut Store) -> Applied {
     move |store| store.set(path, false, "w", Lifetime::default())
 }
 
+type BoxedChange = Box<dyn Fn(&mut Store) -> Applied>;
+
 #[test]
 fn live_matching_goes_by_elements_and_existence() {
     let delete_wd: Change = |store| store.delete("/1/wd", false, true);
@@ -57,7 +59,7 @@ fn live_matching_goes_by_elements_and_existence() {
         store.expire(BASE)
     };
     // Watched path, recursive, change, times that a stream is told.
-    let cases: [(&str, bool, Box<dyn Fn(&mut Store) -> Applied>, usize); 25] = [
+    let cases: [(&str, bool, BoxedChange, usize); 25] = [
         ("/1/k", false, Box::new(set("/1/k")), 1),
         ("/1/new", false, Box::new(set("/1/new")), 1),
         ("/1/k", false, Box::new(set("/1/k2")), 0),
