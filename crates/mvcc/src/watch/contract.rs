@@ -63,7 +63,7 @@ pub enum Refusal {
     DuplicateId,
     /// The start is negative.
     NegativeStart,
-    /// The member has [`limits::WATCHERS_MAX`] watchers.
+    /// The member has [`types::limits::WATCHERS_MAX`] watchers.
     TooMany,
 }
 
