@@ -24,6 +24,7 @@ mod startup;
 mod stop;
 mod storm;
 mod unread;
+mod v2_bodies;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
