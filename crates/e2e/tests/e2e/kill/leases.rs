@@ -302,3 +302,32 @@ fn first_deletions(watched: &[Seen]) -> BTreeMap<&str, Instant> {
     }
     deleted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_leaders_give_the_time_to_live_anew_one_after_the_other() {
+        let begun = Instant::now();
+        let at = |seconds: u64| begun + Duration::from_secs(seconds);
+        let life = Life {
+            key: "k".to_owned(),
+            ttl: Duration::from_secs(4),
+            is_kept: false,
+            renewed_after: at(10),
+            renewed_before: at(11),
+        };
+        let deadline = |changes: &[(u64, u64)]| {
+            let change = |(from, to): &(u64, u64)| Change { from: at(*from), to: at(*to) };
+            let changes = changes.iter().map(change).collect();
+            let slack = CHECK_PAUSE + LATE_MAX;
+            (Held { lives: Vec::new(), changes }.deadline(&life) - slack - begun).as_secs()
+        };
+        assert_eq!(deadline(&[]), 15);
+        assert_eq!(deadline(&[(5, 9), (40, 42)]), 15, "changes before and after its life");
+        assert_eq!(deadline(&[(12, 14)]), 19, "four seconds and an election time-out more");
+        assert_eq!(deadline(&[(12, 14), (19, 21), (50, 51)]), 26);
+        assert_eq!(deadline(&[(9, 12)]), 17, "a renewal while nobody led");
+    }
+}

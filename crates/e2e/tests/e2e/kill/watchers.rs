@@ -404,3 +404,37 @@ fn send(requests: &UnboundedSender<WatchRequest>, request: RequestUnion) {
 
 /// Both directions of a Watch stream.
 pub(super) type WatchStreams = (UnboundedSender<WatchRequest>, Streaming<WatchResponse>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A watcher that was sent these revisions, each a put of a key named after it.
+    fn seen(revisions: &[i64], gaps: &[(i64, i64)]) -> Seen {
+        let mut seen = Watcher::new(Range::all(), Habit::Plain).seen;
+        (seen.from, seen.gaps) = (5, gaps.to_vec());
+        let arrival = |revision: &i64| Arrival {
+            key: format!("k{revision}"),
+            revision: *revision,
+            is_put: true,
+            at: Instant::now(),
+        };
+        seen.events = revisions.iter().map(arrival).collect();
+        seen
+    }
+
+    fn passes(seen: &Seen, acknowledged: &[i64]) -> bool {
+        let told = acknowledged.iter().map(|at| (format!("k{at}"), *at)).collect();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| seen.check(&told))).is_ok()
+    }
+
+    #[test]
+    fn what_is_missed_or_comes_twice_is_found() {
+        assert!(passes(&seen(&[5, 6, 7, 8], &[]), &[3, 5, 7]));
+        assert!(passes(&seen(&[5, 8], &[(6, 8)]), &[5, 6, 7, 8]));
+        assert!(!passes(&seen(&[5, 6], &[]), &[5, 6, 7]), "an acknowledged write is missing");
+        assert!(!passes(&seen(&[5, 7], &[]), &[5, 7]), "a revision is missing");
+        assert!(!passes(&seen(&[5, 6, 6], &[]), &[5, 6]), "an event came twice");
+        assert!(!passes(&seen(&[5, 9], &[(6, 8)]), &[5, 9]), "more is missing than was compacted");
+    }
+}
