@@ -6,6 +6,7 @@
 //! Invariants: every command ends with a non-zero status when it found something wrong.
 //! Source:     style.md 10.
 
+mod bench;
 mod ci;
 mod codegen;
 mod sim;
@@ -17,6 +18,8 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask <command>
 
+  bench [--baseline <etcd>]... [--members 1|3] [--only ...] [--quick] [--help] ...
+                     compare etch with Go servers (release build)
   ci                 run everything that CI runs (.ci/run)
   codegen [--check]  write (or compare) crates/proto/src/generated from crates/proto/proto
   sim [--seeds N] [--from S] [--seed S] [--trace] ...
@@ -27,6 +30,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["ci"] => ci::run(),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),

@@ -49,6 +49,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("simdisk", Kind::Test),
     ("sim", Kind::Test),
     ("e2e", Kind::Test),
+    ("bench", Kind::Tool),
     ("xtask", Kind::Tool),
 ];
 

@@ -1,0 +1,47 @@
+//! Rows that are loads of the generator: all contenders in turn, several rounds.
+
+use anyhow::{Context as _, Result};
+
+use super::generator;
+use super::rows::{Load, Work};
+use super::run::{Measured, Run};
+use super::server::{Cluster, Settings};
+
+/// Measures loads that want the same servers: fresh ones with so many members.
+///
+/// # Errors
+/// When a server does not come up, or a load does not end.
+pub(super) fn fresh(
+    run: &Run,
+    members: usize,
+    v2: bool,
+    loads: &[Load],
+    done: &mut dyn FnMut(Measured),
+) -> Result<()> {
+    let settings = Settings { v2, ..Settings::default() };
+    for load in loads {
+        // Fresh servers for each: a load finds nothing of the one before, with any selection of rows.
+        let label = format!("{}-{members}", load.load);
+        let clusters = run.found(&label, members, settings, run.server_place())?;
+        done(one(run, &clusters, *load)?);
+    }
+    Ok(())
+}
+
+/// Measures a load on servers that are there.
+///
+/// # Errors
+/// When it does not end.
+pub(super) fn one(run: &Run, clusters: &[Cluster], load: Load) -> Result<Measured> {
+    let mut samples = run.no_samples();
+    for round in 0..run.scale.rounds {
+        for place in run.order(round) {
+            let label = &run.contenders[place].label;
+            let sample = generator::load(run, &clusters[place], &load)
+                .with_context(|| format!("load {label} with {}", load.load))?;
+            run.say(&format!("{} on {label}, round {}: {}", load.load, round + 1, sample.line()));
+            samples[place].push(sample);
+        }
+    }
+    Ok(Measured { work: Work::Load(load), samples, note: None })
+}
