@@ -1,59 +1,89 @@
-//! What a run of the load generator found, as `bench load --json` prints it.
+//! What `bench load` prints with `--json`.
 //!
-//! Owns:       the names of its fields, on which `bench compare` relies.
-//! Invariants: all but `failed` and `requests_with_warm_up` is about the measured window alone.
+//! Invariants: times of latencies are µs, of CPU s unless the name says µs, memory KiB.
 
 use serde::{Deserialize, Serialize};
 
-/// A finished load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// One load on one cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// Name of the load.
     pub load: String,
-    /// Requests answered (or events delivered) within the measured window.
+    /// Requests answered rightly within the measured window.
     pub requests: u64,
-    /// Requests answered since the beginning, warm-up and end included.
-    pub requests_with_warm_up: u64,
-    /// Requests that failed at any time.
+    /// Requests that failed at any time, warm-up included.
     pub failed: u64,
-    /// Length of the measured window in seconds.
-    pub seconds: f64,
+    /// Why, the first kinds of them.
+    pub failures: Vec<FailureCount>,
+    /// Events that watchers received within the window; 0 for loads without watchers.
+    pub events: u64,
+    /// Length of the window.
+    pub elapsed_seconds: f64,
     /// Requests per second.
     pub rps: f64,
-    /// Latencies; with a fixed rate counted from when a request was due.
+    /// Of requests, or of events when there are watchers.
     pub latency: Latency,
-    /// CPU time of all generator processes in seconds.
+    /// CPU time of the generator, all its processes.
     pub client_cpu_seconds: f64,
-    /// What the servers used, in the order in which they were named.
+    /// The same in µs per unit ([`LoadReport::units`]).
+    pub client_cpu_us: f64,
+    /// CPU time of all servers together in µs per unit.
+    pub server_cpu_us: f64,
+    /// Each server named by `--server-pid`.
     pub servers: Vec<ServerUsage>,
 }
 
-/// Latencies in µs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// How often one text was the reason of a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureCount {
+    /// The reason.
+    pub text: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Latencies in µs, exact to three digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Median.
     pub p50_us: f64,
-    /// 90th percentile.
+    /// 90 % are faster.
     pub p90_us: f64,
-    /// 99th percentile.
+    /// 99 % are faster.
     pub p99_us: f64,
-    /// 99.9th percentile.
+    /// 99.9 % are faster.
     pub p999_us: f64,
-    /// Longest.
+    /// The slowest.
     pub max_us: f64,
+    /// Average.
+    pub mean_us: f64,
 }
 
-/// What a server process used.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a server used within the window, and holds at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerUsage {
     /// Process ID.
     pub pid: u32,
-    /// CPU time of all its threads in seconds.
+    /// User and system time.
     pub cpu_seconds: f64,
-    /// Anonymous memory in KiB at the end of the window.
+    /// The same in µs per unit ([`LoadReport::units`]).
+    pub cpu_us: f64,
+    /// Resident anonymous memory at the end.
     pub rss_anon_kib: u64,
-    /// Mapped file pages in KiB at the end of the window.
+    /// Resident memory of files at the end.
     pub rss_file_kib: u64,
-    /// Bytes handed to the block layer (`write_bytes` of /proc/PID/io).
+    /// Bytes that it caused to be written to storage.
     pub write_bytes: u64,
+    /// Times its threads waited for something.
+    pub voluntary_switches: u64,
+    /// Times its threads were made to wait for another.
+    pub involuntary_switches: u64,
+}
+
+impl LoadReport {
+    /// What CPU is divided by: events when there are watchers, requests otherwise.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        if self.events > 0 { self.events } else { self.requests }
+    }
 }

@@ -30,7 +30,7 @@ pub(super) enum Figure {
     RssMib,
     /// Bytes handed to the block layer per request.
     WrittenBytes,
-    /// fdatasync calls of log and database per request.
+    /// Syncs of the log and commits of the database, of all members, per write.
     Syncs,
     /// From exec to the first linearizable answer, in s.
     StartS,
@@ -58,7 +58,7 @@ impl Figure {
             Self::RssFileMib => "file MiB",
             Self::RssMib => "RSS MiB",
             Self::WrittenBytes => "written B/req",
-            Self::Syncs => "fsync/req",
+            Self::Syncs => "fsync/write",
             Self::StartS => "start s",
             Self::GapMs => "gap ms",
             Self::GapAllMs => "gap all ms",

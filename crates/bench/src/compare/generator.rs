@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::child::Running;
 use super::figures::Figure;
-use super::metrics;
+use super::metrics::Counters;
 use super::pin::Place;
 use super::procfs::Memory;
 use super::results::Sample;
@@ -21,7 +21,7 @@ use super::run::{self, Run};
 use super::server::Cluster;
 use super::stats::float;
 use super::stored;
-use crate::report::LoadReport;
+use crate::report::{LoadReport, ServerUsage};
 
 /// How long a load may take beside its window: connecting, content of its own, stopping.
 const SPARE: Duration = Duration::from_secs(120);
@@ -68,11 +68,11 @@ fn timed(run: &Run, cluster: &Cluster, load: &Load, keys: u64, key_bytes: u32) -
     options.extend(window(run, run.scale.window()));
     options.extend(load.extra.iter().map(|option| (*option).to_owned()));
     run::settle();
-    let before = metrics::syncs(&cluster.addresses())?;
+    let before = Counters::read(&cluster.addresses())?;
     let report =
         start(run, cluster, &options, run.scale.window() + run.scale.warm_up())?.finish()?;
-    let after = metrics::syncs(&cluster.addresses())?;
-    Ok(sample(&report, Some(after - before)))
+    let after = Counters::read(&cluster.addresses())?;
+    Ok(sample(&report, after.syncs_per_write(&before)))
 }
 
 /// Puts `keys` keys, each once; returns the time it took.
@@ -105,7 +105,7 @@ fn put_requests(
     requests: u64,
 ) -> Result<Duration> {
     options.extend(["--requests".to_owned(), requests.to_string()]);
-    options.extend(["--warm-up".to_owned(), "0".to_owned()]);
+    options.extend(["--warm-up".to_owned(), "0ms".to_owned()]);
     let began = Instant::now();
     let longest = Duration::from_secs(requests / FILL_PER_SECOND_MIN);
     let report = start(run, cluster, &options, longest)?.finish()?;
@@ -169,21 +169,19 @@ fn options(
 }
 
 fn window(run: &Run, length: Duration) -> Vec<String> {
-    let seconds = |length: Duration| format!("{}s", length.as_secs_f64());
+    let text = |length: Duration| format!("{}ms", length.as_millis());
     vec![
         "--duration".to_owned(),
-        seconds(length),
+        text(length),
         "--warm-up".to_owned(),
-        seconds(run.scale.warm_up()),
+        text(run.scale.warm_up()),
     ]
 }
 
 fn start(run: &Run, cluster: &Cluster, options: &[String], length: Duration) -> Result<Child> {
     let mut command = Command::new(&run.generator);
     command.arg("load").args(options).arg("--json");
-    for endpoint in cluster.endpoints() {
-        command.args(["--endpoint", &endpoint]);
-    }
+    command.args(["--endpoint", &cluster.endpoints().join(",")]);
     let pids: Vec<String> = cluster.pids().iter().map(u32::to_string).collect();
     command.args(["--server-pid", &pids.join(",")]);
     let (output, log) = (run.directory.join("load.json"), run.directory.join("load.log"));
@@ -206,32 +204,27 @@ impl Child {
     }
 }
 
-/// Figures of a report; `syncs` were counted over the whole load, warm-up included, so they are
-/// divided by all its requests.
+/// Figures of a report; `syncs` per write were counted over the whole load, warm-up included.
 fn sample(report: &LoadReport, syncs: Option<f64>) -> Sample {
-    let requests = float(report.requests.max(1));
-    let servers = &report.servers;
-    let sum = |of: fn(&crate::report::ServerUsage) -> u64| servers.iter().map(of).sum::<u64>();
-    let cpu: f64 = servers.iter().map(|server| server.cpu_seconds).sum();
+    let units = float(report.units().max(1));
+    let sum = |of: fn(&ServerUsage) -> u64| report.servers.iter().map(of).sum::<u64>();
     let ms = |us: f64| us / 1e3;
     let latency = &report.latency;
     let mut figures = BTreeMap::from([
-        (Figure::ServerCpuUs, cpu * 1e6 / requests),
-        (Figure::ClientCpuUs, report.client_cpu_seconds * 1e6 / requests),
-        (Figure::RequestsPerSecond, report.rps),
+        (Figure::ServerCpuUs, report.server_cpu_us),
+        (Figure::ClientCpuUs, report.client_cpu_us),
+        (Figure::RequestsPerSecond, units / report.elapsed_seconds),
         (Figure::P50Ms, ms(latency.p50_us)),
         (Figure::P99Ms, ms(latency.p99_us)),
         (Figure::P999Ms, ms(latency.p999_us)),
         (Figure::MaxMs, ms(latency.max_us)),
         (Figure::P99OverP50, latency.p99_us / latency.p50_us),
-        (Figure::WrittenBytes, float(sum(|server| server.write_bytes)) / requests),
+        (Figure::WrittenBytes, float(sum(|server| server.write_bytes)) / units),
     ]);
     figures.extend(stored::memory_figures(Memory {
         anon_kib: sum(|server| server.rss_anon_kib),
         file_kib: sum(|server| server.rss_file_kib),
     }));
-    if let Some(syncs) = syncs {
-        figures.insert(Figure::Syncs, syncs / float(report.requests_with_warm_up.max(1)));
-    }
+    figures.extend(syncs.map(|syncs| (Figure::Syncs, syncs)));
     Sample { figures, failed: report.failed }
 }
