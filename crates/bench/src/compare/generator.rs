@@ -52,25 +52,31 @@ pub(super) fn load(run: &Run, cluster: &Cluster, load: &Load) -> Result<Sample> 
         Content::Own => u64::from(load.keys),
         Content::ManyKeys => run.scale.keys,
     };
-    timed(run, cluster, load, keys, KEY_BYTES)
+    timed(run, cluster, load, (keys, KEY_BYTES), run.scale.window())
 }
 
-/// Measures reads of one key, whose name has so many bytes.
+/// Measures reads of one key, whose name has so many bytes, in half a window.
 ///
 /// # Errors
 /// As [`load`].
 pub(super) fn get(run: &Run, cluster: &Cluster, load: &Load, key_bytes: u32) -> Result<Sample> {
-    timed(run, cluster, load, u64::from(load.keys), key_bytes)
+    timed(run, cluster, load, (u64::from(load.keys), key_bytes), run.scale.window() / 2)
 }
 
-fn timed(run: &Run, cluster: &Cluster, load: &Load, keys: u64, key_bytes: u32) -> Result<Sample> {
+/// Measures for so long; `keys` are their number and the bytes of each.
+fn timed(
+    run: &Run,
+    cluster: &Cluster,
+    load: &Load,
+    (keys, key_bytes): (u64, u32),
+    length: Duration,
+) -> Result<Sample> {
     let mut options = options(load.load, load.connections, load.outstanding, keys, key_bytes);
-    options.extend(window(run, run.scale.window()));
+    options.extend(window(run, length));
     options.extend(load.extra.iter().map(|option| (*option).to_owned()));
     run::settle();
     let before = Counters::read(&cluster.addresses())?;
-    let report =
-        start(run, cluster, &options, run.scale.window() + run.scale.warm_up())?.finish()?;
+    let report = start(run, cluster, &options, length + run.scale.warm_up())?.finish()?;
     let after = Counters::read(&cluster.addresses())?;
     Ok(sample(&report, after.syncs_per_write(&before)))
 }
@@ -170,12 +176,7 @@ fn options(
 
 fn window(run: &Run, length: Duration) -> Vec<String> {
     let text = |length: Duration| format!("{}ms", length.as_millis());
-    vec![
-        "--duration".to_owned(),
-        text(length),
-        "--warm-up".to_owned(),
-        text(run.scale.warm_up()),
-    ]
+    vec!["--duration".to_owned(), text(length), "--warm-up".to_owned(), text(run.scale.warm_up())]
 }
 
 fn start(run: &Run, cluster: &Cluster, options: &[String], length: Duration) -> Result<Child> {

@@ -22,7 +22,8 @@ bound to a core each. Fails when a request failed.
                      --baseline /usr/bin/etcd
   --etch PATH        our server (default: etcd beside this program)
   --only NAME,...    rows or groups of rows: bars (default), loads, large, all
-  --members 1|3      members under load rows (default: as each row says)
+  --members 1|3      members under load rows (default: as each row says); rows about many keys
+                     keep their one member
   --rounds N         rounds of each load (default 3)
   --quick            small: 100k keys instead of 1M, short windows; for a first look
   --window SECONDS   measured time of one load (default 5, quick 2)

@@ -28,10 +28,10 @@ const VALUE_BYTES: usize = 256;
 /// From the beginning of the window to what disturbs it.
 const LEAD: Duration = Duration::from_secs(1);
 /// Windows of a steady load, per window of another: compaction takes its time.
-const COMPACTION_WINDOWS: u32 = 5;
-const SNAPSHOT_WINDOWS: u32 = 2;
+const COMPACTION_WINDOWS: u32 = 4;
+const STREAM_WINDOWS: u32 = 2;
 /// Entries between two raft snapshots when no snapshot can be asked for: several per window.
-const SNAPSHOT_ENTRIES: u64 = 1000;
+const SNAPSHOT_ENTRIES: u64 = 500;
 
 /// How a snapshot is brought about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,8 @@ fn saving(run: &Run, clusters: &[Cluster]) -> Result<Saving> {
 
 fn snapshot(run: &Run, cluster: &Cluster, saving: Saving) -> Result<Sample> {
     let before = cluster.snapshots();
-    let mut load = Steady::start(run, cluster, run.scale.window() * SNAPSHOT_WINDOWS)?;
+    let windows = if saving == Saving::Stream { STREAM_WINDOWS } else { 1 };
+    let mut load = Steady::start(run, cluster, run.scale.window() * windows)?;
     if saving == Saving::Stream {
         std::thread::sleep(run.scale.warm_up() + LEAD);
         let endpoint = cluster.endpoints().remove(0);
