@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod instructions;
 mod sim;
 mod tidy;
 
@@ -22,6 +23,9 @@ const USAGE: &str = "usage: cargo xtask <command>
                      compare etch with Go servers (release build)
   ci                 run everything that CI runs (.ci/run)
   codegen [--check]  write (or compare) crates/proto/src/generated from crates/proto/proto
+  instructions [--bless]
+                     count instructions of put, get and their parts under callgrind and compare
+                     with (or write) crates/micro/instructions.txt
   sim [--seeds N] [--from S] [--seed S] [--trace] ...
                      run seeds of the simulated cluster, print the replay of failures
   tidy               check headers, crate arrows, stray text, links, licences";
@@ -34,6 +38,8 @@ fn main() -> Result<()> {
         ["ci"] => ci::run(),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["instructions"] => instructions::run(false),
+        ["instructions", "--bless"] => instructions::run(true),
         ["sim", arguments @ ..] => sim::run(arguments),
         ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),

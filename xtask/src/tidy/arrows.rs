@@ -50,6 +50,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("sim", Kind::Test),
     ("e2e", Kind::Test),
     ("bench", Kind::Tool),
+    ("micro", Kind::Tool),
     ("xtask", Kind::Tool),
 ];
 
