@@ -56,6 +56,9 @@ pub struct Driver {
     held_votes: Vec<eraftpb::Message>,
     /// Whether a configuration change took this member out.
     removed: bool,
+    /// Until it has been decided whether this member may skip its first election timeout: the last
+    /// configuration change that it recovered as committed.
+    first_campaign: Option<LogIndex>,
 }
 
 /// What the last [`Effect::Role`] said.
@@ -112,6 +115,7 @@ impl Driver {
 
     /// Returns everything there is to do after the inputs so far, in order.
     pub fn drain(&mut self) -> Vec<Effect> {
+        self.campaign_if_alone();
         self.flush_conf_changes();
         self.flush_proposals();
         self.flush_leader_proposals();
@@ -175,6 +179,20 @@ impl Driver {
         if self.node.raft.promotable() && self.may_campaign() {
             // The only error is a dropped proposal, which this is not.
             let _ = self.node.campaign();
+        }
+    }
+
+    /// Elects a lone voter as soon as it knows itself to be one, once in its life: nobody could
+    /// lead it, so there is nobody to wait for.
+    fn campaign_if_alone(&mut self) {
+        let is_known = |last_change: LogIndex| last_change.0 <= self.apply.applied();
+        if !self.first_campaign.is_some_and(is_known) || !self.may_campaign() {
+            return;
+        }
+        self.first_campaign = None;
+        if self.is_sole_voter() && self.seen.leader == raft::INVALID_ID {
+            self.campaign();
+            self.observe();
         }
     }
 

@@ -285,15 +285,11 @@ fn seed() -> u64 {
     nanos ^ (u64::from(std::process::id()) << 32)
 }
 
-/// Shortens the first wait for an election (peer-protocol.md 8): by all but one tick when alone, by
-/// all but two once peers are connected, whose leader would make itself heard.
+/// Shortens the first wait for an election (peer-protocol.md 8) by all but two ticks once peers are
+/// connected, whose leader would make itself heard. A lone voter does not wait at all.
 async fn advance_ticks(handle: Handle, members: usize) {
     let ticks = handle.options().timing.election_ticks;
-    if members == 1 {
-        handle.advance_ticks(ticks.saturating_sub(1));
-        return;
-    }
-    if !handle.options().tick_advance {
+    if members == 1 || !handle.options().tick_advance {
         return;
     }
     let deadline = tokio::time::Instant::now() + ADVANCE_LIMIT;

@@ -18,6 +18,7 @@ pub(super) fn start(options: &Options, recovered: Recovered) -> Result<Driver, S
     check_log(&recovered)?;
     let hard_state = effective_hard_state(&recovered)?;
     let config = config(options, &recovered.snapshot);
+    let last_change = last_committed_change(&recovered, hard_state.commit);
     config.validate().map_err(|error| StartError::Options(error.to_string()))?;
     let log = MemoryLog::new(
         translate::hard_state_in(hard_state),
@@ -49,7 +50,17 @@ pub(super) fn start(options: &Options, recovered: Recovered) -> Result<Driver, S
         snapshots: install::Snapshots::default(),
         held_votes: Vec::new(),
         removed: false,
+        first_campaign: Some(last_change),
     })
+}
+
+/// The last configuration change among the committed entries, or where they begin: from there on the
+/// configuration in force is that of the cluster, as far as this member knows it.
+fn last_committed_change(recovered: &Recovered, commit: u64) -> LogIndex {
+    let changes = recovered.entries.iter().rev().filter(|entry| {
+        entry.index <= commit && entry.entry_type != raftpb::EntryType::Normal
+    });
+    LogIndex(changes.map(|entry| entry.index).next().unwrap_or(recovered.snapshot.index))
 }
 
 fn config(options: &Options, snapshot: &SnapshotMetadata) -> Config {

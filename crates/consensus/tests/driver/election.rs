@@ -184,10 +184,9 @@ fn a_lone_voter_tells_learners_nothing_before_its_term_is_durable() {
     net.change(1, 10, ConfChangeType::AddLearnerNode, 4);
     net.settle();
     net.tick(2);
+    net.slow_disks.insert(1);
     net.crash(1, 0, false);
     net.settle();
-    net.slow_disks.insert(1);
-    net.step(1, Input::Campaign);
     assert_eq!(net.peer(1).role, Role::Leader);
     net.step(1, Input::Tick);
     net.propose(1, 11, "put a");

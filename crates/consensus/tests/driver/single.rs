@@ -27,6 +27,34 @@ fn commits_only_what_is_durable() {
 }
 
 #[test]
+fn leads_without_waiting_for_an_election_timeout() {
+    let mut net = Net::founded(&[1], 1);
+    assert_eq!(net.peer(1).role, Role::Leader);
+    net.propose(1, 10, "put a");
+    net.settle();
+    net.crash(1, 0, false);
+    net.settle();
+    assert_eq!(net.peer(1).role, Role::Leader);
+    assert_eq!(net.texts(1), ["put a"]);
+}
+
+#[test]
+fn waits_for_one_when_it_is_not_alone_or_may_not_vote() {
+    let mut net = Net::founded(&[1, 2], 1);
+    net.join(3);
+    net.settle();
+    assert!(net.peers.values().all(|peer| peer.role == Role::Follower));
+    // The log of a voter that was alone once, and has a second one beside it now.
+    let mut net = Net::founded(&[1], 1);
+    net.join(2);
+    net.change(1, 10, proto::raftpb::ConfChangeType::AddNode, 2);
+    net.settle();
+    net.crash(1, 0, false);
+    net.settle();
+    assert_eq!(net.peer(1).role, Role::Follower);
+}
+
+#[test]
 fn wins_no_election_while_its_log_is_not_durable() {
     let mut net = Net::founded(&[1], 1);
     net.elect(1);
@@ -87,9 +115,9 @@ fn reads_at_its_commit_index_at_once() {
 
 #[test]
 fn rejects_without_a_leader() {
-    let mut net = Net::founded(&[1], 1);
+    let mut net = Net::founded(&[1, 2], 1);
     net.propose(1, 10, "put a");
-    net.change(1, 11, proto::raftpb::ConfChangeType::AddNode, 2);
+    net.change(1, 11, proto::raftpb::ConfChangeType::AddNode, 3);
     net.change(1, 12, proto::raftpb::ConfChangeType::AddNode, 0);
     let mut rejected = net.seen.rejected.clone();
     rejected.sort_by_key(|&(request, _)| request);
