@@ -20,6 +20,11 @@ use crate::page::{DEPTH_MAX, FLAG_FREELIST, Fault, HEADER_BYTES, Header, Kind, P
 /// First page behind the two metas.
 pub(crate) const FIRST_PAGE: PageId = 2;
 
+/// Pages that are read at once at most; the buffer stays in the processor's cache.
+const READ_AHEAD_PAGES_MAX: u64 = 32;
+/// Pages between two children that are read along rather than left out by a second call.
+const READ_AHEAD_GAP_PAGES: u64 = 4;
+
 /// Views of one transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pin {
@@ -90,13 +95,19 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Reads a page of any kind with its overflow, below the high-water mark `limit`.
-    fn run(&self, page: PageId, limit: PageId) -> Result<(Header, Vec<u8>), BoltError> {
+    /// Reads a page of any kind with its overflow, below the high-water mark `limit`; what was read
+    /// ahead is taken from there.
+    fn run(
+        &self,
+        page: PageId,
+        limit: PageId,
+        ahead: &ReadAhead,
+    ) -> Result<(Header, Bytes), BoltError> {
         if page < FIRST_PAGE || page >= limit {
             let expected = format!("a page between {FIRST_PAGE} and {limit}");
             return Err(self.corrupt(self.offset(page), expected, page));
         }
-        let first = self.read(page, self.page_size)?;
+        let first = self.pages(page, 1, ahead)?;
         let fault = |at, expected: &str, found| self.fault(page, Fault::new(at, expected, found));
         let header = Header::decode(&first)
             .ok_or_else(|| fault(0, "a page header", self.page_size as u64))?;
@@ -110,14 +121,60 @@ impl Store {
         if count == 1 {
             return Ok((header, first));
         }
-        let whole = self.read(page, self.bytes_of(count)?)?;
-        Ok((header, whole))
+        Ok((header, self.pages(page, count, ahead)?))
+    }
+
+    fn pages(&self, page: PageId, count: u64, ahead: &ReadAhead) -> Result<Bytes, BoltError> {
+        let len = self.bytes_of(count)?;
+        match ahead.slice(self.offset(page), len) {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.read(page, len)?.into()),
+        }
     }
 
     /// Reads a tree page with its overflow.
     pub(crate) fn page(&self, page: PageId, limit: PageId) -> Result<Page, BoltError> {
-        let (_, bytes) = self.run(page, limit)?;
-        Page::parse(Bytes::from(bytes)).map_err(|fault| self.fault(page, fault))
+        self.page_behind(page, limit, &ReadAhead::default())
+    }
+
+    /// Reads a tree page with its overflow, preferably from what was read ahead.
+    pub(crate) fn page_behind(
+        &self,
+        page: PageId,
+        limit: PageId,
+        ahead: &ReadAhead,
+    ) -> Result<Page, BoltError> {
+        let (_, bytes) = self.run(page, limit, ahead)?;
+        Page::parse(bytes).map_err(|fault| self.fault(page, fault))
+    }
+
+    /// Reads child `index` of a branch together with those behind it that lie close in the file,
+    /// unless that has been done already: most of a read from the page cache is the call itself.
+    pub(crate) fn read_ahead(
+        &self,
+        branch: &Page,
+        index: usize,
+        limit: PageId,
+        ahead: &mut ReadAhead,
+    ) -> Result<(), BoltError> {
+        // A child that cannot be is reported when its turn comes.
+        let child = |index| branch.child(index).ok().filter(|child| *child < limit);
+        let Some(first) = child(index).filter(|first| *first >= FIRST_PAGE) else { return Ok(()) };
+        if ahead.slice(self.offset(first), self.page_size).is_some() {
+            return Ok(());
+        }
+        ahead.pages = (ahead.pages * 2).clamp(1, READ_AHEAD_PAGES_MAX);
+        let mut end = first + 1;
+        for next in (index + 1..branch.count()).map_while(child) {
+            let is_close = (end..end + READ_AHEAD_GAP_PAGES).contains(&next);
+            if !is_close || next - first >= ahead.pages {
+                break;
+            }
+            end = next + 1;
+        }
+        ahead.offset = self.offset(first);
+        ahead.bytes = self.read(first, self.bytes_of(end - first)?)?.into();
+        Ok(())
     }
 
     /// Reads a stored freelist: number of pages that it covers and the page ids in it.
@@ -126,7 +183,7 @@ impl Store {
         page: PageId,
         limit: PageId,
     ) -> Result<(u64, Vec<PageId>), BoltError> {
-        let (header, bytes) = self.run(page, limit)?;
+        let (header, bytes) = self.run(page, limit, &ReadAhead::default())?;
         let fault = |at, expected: &str, found| self.fault(page, Fault::new(at, expected, found));
         if header.flags != FLAG_FREELIST {
             return Err(fault(8, "a freelist page", u64::from(header.flags)));
@@ -169,6 +226,24 @@ impl Store {
 
     pub(crate) fn too_deep(&self, page: PageId) -> BoltError {
         self.corrupt(self.offset(page), format!("at most {DEPTH_MAX} levels"), "more")
+    }
+}
+
+/// Leaves that were read together because their parent names them one after the other. What lies
+/// between them may be of any age; it is never looked at.
+#[derive(Default)]
+pub(crate) struct ReadAhead {
+    offset: u64,
+    bytes: Bytes,
+    /// Pages of the last read: grows as a visit goes on, so that a short one reads little.
+    pages: u64,
+}
+
+impl ReadAhead {
+    fn slice(&self, offset: u64, len: usize) -> Option<Bytes> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let end = start.checked_add(len)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
     }
 }
 

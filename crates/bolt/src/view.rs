@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::error::BoltError;
 use crate::meta::{Meta, NO_FREELIST};
 use crate::page::{BucketRoot, DEPTH_MAX, ITEM_BUCKET, Kind, Page, PageId};
-use crate::store::{FIRST_PAGE, Pin, Store, find_in_leaf};
+use crate::store::{FIRST_PAGE, Pin, ReadAhead, Store, find_in_leaf};
 
 /// Receives a key and a value, and says whether to go on.
 type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
@@ -211,17 +211,36 @@ impl View {
         visit: &mut VisitItem<'_>,
     ) -> Result<ControlFlow<()>, BoltError> {
         let (store, meta) = self.parts();
+        let page = store.page(id, meta.high_water)?;
+        self.visit_page(&page, id, from, depth, visit)
+    }
+
+    fn visit_page(
+        &self,
+        page: &Page,
+        id: PageId,
+        from: &[u8],
+        depth: usize,
+        visit: &mut VisitItem<'_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        let (store, meta) = self.parts();
         if depth >= DEPTH_MAX {
             return Err(store.too_deep(id));
         }
-        let page = store.page(id, meta.high_water)?;
         if page.kind == Kind::Leaf {
-            return self.visit_leaf(&page, id, from, visit);
+            return self.visit_leaf(page, id, from, visit);
         }
         let fault = |fault| store.fault(id, fault);
+        let mut ahead = ReadAhead::default();
+        let mut above_leaves = false;
         for index in page.child_index(from).map_err(fault)?..page.count() {
+            if above_leaves {
+                store.read_ahead(page, index, meta.high_water, &mut ahead)?;
+            }
             let child = page.child(index).map_err(fault)?;
-            if self.visit_tree(child, from, depth + 1, visit)?.is_break() {
+            let below = store.page_behind(child, meta.high_water, &ahead)?;
+            above_leaves = below.kind == Kind::Leaf;
+            if self.visit_page(&below, child, from, depth + 1, visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::error::BoltError;
 use crate::page::{BucketRoot, DEPTH_MAX, ITEM_BUCKET, Kind, Page, PageId};
 use crate::pageset::PageSet;
-use crate::store::Store;
+use crate::store::{ReadAhead, Store};
 
 /// A walk over one state.
 pub(crate) struct Walk<'a> {
@@ -56,18 +56,32 @@ impl<'a> Walk<'a> {
     }
 
     fn subtree(&mut self, id: PageId, bounds: Bounds<'_>, depth: usize) -> Result<(), BoltError> {
-        if self.skip.is_some_and(|skip| skip.contains(id)) {
+        if self.is_skipped(id) {
             return Ok(());
         }
+        let page = self.store.page(id, self.limit)?;
+        self.page(&page, id, bounds, depth)
+    }
+
+    fn is_skipped(&self, id: PageId) -> bool {
+        self.skip.is_some_and(|skip| skip.contains(id))
+    }
+
+    fn page(
+        &mut self,
+        page: &Page,
+        id: PageId,
+        bounds: Bounds<'_>,
+        depth: usize,
+    ) -> Result<(), BoltError> {
         if depth >= DEPTH_MAX {
             return Err(self.store.too_deep(id));
         }
-        let page = self.store.page(id, self.limit)?;
         self.enter(id, page.run_len())?;
-        self.check_order(&page, id, bounds)?;
+        self.check_order(page, id, bounds)?;
         match page.kind {
-            Kind::Leaf => self.leaf(&page, id, depth),
-            Kind::Branch => self.children(&page, id, bounds, depth),
+            Kind::Leaf => self.leaf(page, id, depth),
+            Kind::Branch => self.children(page, id, bounds, depth),
         }
     }
 
@@ -93,8 +107,11 @@ impl<'a> Walk<'a> {
         bounds: Bounds<'_>,
         depth: usize,
     ) -> Result<(), BoltError> {
+        let store = self.store;
+        let fault = |fault| store.fault(id, fault);
+        let mut ahead = ReadAhead::default();
+        let mut above_leaves = false;
         for index in 0..page.count() {
-            let fault = |fault| self.store.fault(id, fault);
             let from = page.key(index).map_err(fault)?;
             let to = if index + 1 < page.count() {
                 Some(page.key(index + 1).map_err(fault)?)
@@ -102,18 +119,28 @@ impl<'a> Walk<'a> {
                 bounds.to
             };
             let child = page.child(index).map_err(fault)?;
-            self.subtree(child, Bounds { from: Some(from), to }, depth + 1)?;
+            if self.is_skipped(child) {
+                continue;
+            }
+            if above_leaves {
+                store.read_ahead(page, index, self.limit, &mut ahead)?;
+            }
+            let below = store.page_behind(child, self.limit, &ahead)?;
+            above_leaves = below.kind == Kind::Leaf && self.skip.is_none();
+            self.page(&below, child, Bounds { from: Some(from), to }, depth + 1)?;
         }
         Ok(())
     }
 
     fn leaf(&mut self, page: &Page, id: PageId, depth: usize) -> Result<(), BoltError> {
         for index in 0..page.count() {
-            let (flags, _, value) =
-                page.leaf_bytes(index).map_err(|fault| self.store.fault(id, fault))?;
-            match flags {
+            let fault = |fault| self.store.fault(id, fault);
+            match page.leaf(index).map_err(fault)?.flags {
                 0 => self.rows += 1,
-                ITEM_BUCKET => self.bucket(&value, id, depth + 1)?,
+                ITEM_BUCKET => {
+                    let (_, _, value) = page.leaf_bytes(index).map_err(fault)?;
+                    self.bucket(&value, id, depth + 1)?;
+                }
                 other => {
                     let offset = self.store.offset(id);
                     return Err(self.store.corrupt(offset, "a row or a bucket", other));
