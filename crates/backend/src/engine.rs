@@ -83,8 +83,38 @@ impl BoltEngine {
     /// # Errors
     /// [`BoltError::Locked`] when another process has it; those of the disk; a damaged file.
     pub fn open(disk: &dyn Disk, path: &Path, no_sync: bool) -> Result<Self, EngineError> {
+        UncheckedEngine::open(disk, path, no_sync)?.check()
+    }
+}
+
+/// The product's engine before the file was checked: its rows can be read, and that is all.
+pub struct UncheckedEngine {
+    bolt: bolt::Unchecked,
+}
+
+impl UncheckedEngine {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// [`BoltError::Locked`] when another process has it; those of the disk; a file that is damaged
+    /// in its first pages.
+    pub fn open(disk: &dyn Disk, path: &Path, no_sync: bool) -> Result<Self, EngineError> {
         let options = bolt::Options { no_sync, ..bolt::Options::default() };
-        Ok(Self { bolt: Bolt::create_or_open(disk, path, options)? })
+        Ok(Self { bolt: bolt::Unchecked::create_or_open(disk, path, options)? })
+    }
+
+    /// The state of the last commit.
+    #[must_use]
+    pub fn view(&self) -> Arc<dyn View> {
+        Arc::new(BoltView(self.bolt.view()))
+    }
+
+    /// Checks every page of the file.
+    ///
+    /// # Errors
+    /// Those of the disk; a damaged file.
+    pub fn check(self) -> Result<BoltEngine, EngineError> {
+        Ok(BoltEngine { bolt: self.bolt.check()? })
     }
 }
 

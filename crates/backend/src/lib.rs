@@ -12,7 +12,7 @@ mod memory;
 mod overlay;
 mod reader;
 
-pub use engine::{BoltEngine, Engine, EngineError, Sizes, View, Visit};
+pub use engine::{BoltEngine, Engine, EngineError, Sizes, UncheckedEngine, View, Visit};
 pub use memory::MemoryEngine;
 pub use overlay::{Overlay, Rows};
 pub use reader::Reader;

@@ -61,6 +61,61 @@ pub struct Sizes {
     pub free_bytes: u64,
 }
 
+/// A database that is open and locked, and whose pages nobody has looked at yet. What is there can be
+/// read meanwhile: each page is checked again when it is read.
+pub struct Unchecked {
+    store: Arc<Store>,
+    metas: Metas,
+    file_bytes: u64,
+    no_sync: bool,
+}
+
+impl Unchecked {
+    /// Opens a database, making it when it is missing.
+    ///
+    /// # Errors
+    /// Those of [`Bolt::create_or_open`], as far as metas and length tell.
+    pub fn create_or_open(
+        disk: &dyn Disk,
+        path: &Path,
+        options: Options,
+    ) -> Result<Unchecked, BoltError> {
+        if !is_page_size(options.page_size) {
+            let found = options.page_size as u64;
+            return Err(BoltError::Limit {
+                what: "page size, a power of two",
+                limit: 1 << 25,
+                found,
+            });
+        }
+        let file = open_locked(disk, path, options.page_size)?;
+        let metas = read_metas(&*file)?;
+        let store = Store::new(file, metas.newest.page_size);
+        if !options.no_sync {
+            // The process before may have died between writing a meta and syncing it. What is
+            // answered from this state must not be lost to a later crash.
+            store.io(store.file.sync_data())?;
+        }
+        let file_bytes = store.io(store.file.len())?;
+        require_length(&store, &metas.newest, file_bytes)?;
+        Ok(Unchecked { store: Arc::new(store), metas, file_bytes, no_sync: options.no_sync })
+    }
+
+    /// Pins the state that the newest meta names.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::new(Arc::clone(&self.store), self.metas.newest)
+    }
+
+    /// Visits and validates every page, which also tells the free ones.
+    ///
+    /// # Errors
+    /// [`BoltError::Corrupt`] when the database is not whole.
+    pub fn check(self) -> Result<Bolt, BoltError> {
+        Bolt::load(self)
+    }
+}
+
 /// A database that is open for writing.
 ///
 /// The lock on the file lasts until the engine *and* all views of it are dropped, since a view is
@@ -91,29 +146,12 @@ impl Bolt {
         path: &Path,
         options: Options,
     ) -> Result<Bolt, BoltError> {
-        if !is_page_size(options.page_size) {
-            let found = options.page_size as u64;
-            return Err(BoltError::Limit {
-                what: "page size, a power of two",
-                limit: 1 << 25,
-                found,
-            });
-        }
-        let file = open_locked(disk, path, options.page_size)?;
-        let metas = read_metas(&*file)?;
-        let store = Store::new(file, metas.newest.page_size);
-        if !options.no_sync {
-            // The process before may have died between writing a meta and syncing it. What is
-            // answered from this state must not be lost to a later crash.
-            store.io(store.file.sync_data())?;
-        }
-        Bolt::load(store, &metas, options.no_sync)
+        Unchecked::create_or_open(disk, path, options)?.check()
     }
 
-    fn load(store: Store, metas: &Metas, no_sync: bool) -> Result<Bolt, BoltError> {
+    fn load(unchecked: Unchecked) -> Result<Bolt, BoltError> {
+        let Unchecked { store, metas, file_bytes, no_sync } = unchecked;
         let meta = metas.newest;
-        let file_bytes = store.io(store.file.len())?;
-        require_length(&store, &meta, file_bytes)?;
         let mut walk = Walk::new(&store, meta.high_water);
         walk.tree(meta.root)?;
         let mut stored_freelist = None;
@@ -126,7 +164,7 @@ impl Bolt {
         let held = metas.older.map(|older| older_pages(&store, &older, &used, file_bytes));
         let space = free_space(&store, &meta, &used, held.as_ref())?;
         Ok(Bolt {
-            store: Arc::new(store),
+            store,
             meta,
             slot: metas.slot,
             older_txid: metas.older.map_or(meta.txid, |older| older.txid),

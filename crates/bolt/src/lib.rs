@@ -32,6 +32,6 @@ mod walk;
 
 pub use crate::batch::{Ops, SortedBatch};
 pub use crate::check::{CheckReport, check};
-pub use crate::engine::{Bolt, Options, Sizes};
+pub use crate::engine::{Bolt, Options, Sizes, Unchecked};
 pub use crate::error::BoltError;
 pub use crate::view::View;

@@ -85,8 +85,12 @@ impl View {
         let root = self.parts().1.root;
         let _stopped = match self.bucket(bucket)? {
             None => ControlFlow::Continue(()),
-            Some(BucketRoot::Tree { root, .. }) => self.scan_tree(root, from, 0, visit)?,
-            Some(BucketRoot::Inline { page, .. }) => self.scan_leaf(&page, root, from, visit)?,
+            Some(BucketRoot::Tree { root, .. }) => {
+                self.visit_tree(root, &mut self.visiting(from, &mut rows_only(visit)))?
+            }
+            Some(BucketRoot::Inline { page, .. }) => {
+                self.visit_leaf(&page, root, &mut self.visiting(from, &mut rows_only(visit)))?
+            }
         };
         Ok(())
     }
@@ -175,7 +179,7 @@ impl View {
                 }
             }
         };
-        let _stopped = self.visit_tree(meta.root, &[], 0, &mut collect)?;
+        let _stopped = self.visit_tree(meta.root, &mut self.visiting(&[], &mut collect))?;
         if let Some(fault) = fault {
             return Err(store.fault(meta.root, fault));
         }
@@ -183,64 +187,61 @@ impl View {
         Ok(self.pinned.buckets.get_or_init(|| buckets))
     }
 
-    fn scan_tree(
-        &self,
-        root: PageId,
-        from: &[u8],
-        depth: usize,
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>, BoltError> {
-        self.visit_tree(root, from, depth, &mut rows_only(visit))
-    }
-
-    fn scan_leaf(
-        &self,
-        page: &Page,
-        id: PageId,
-        from: &[u8],
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>, BoltError> {
-        self.visit_leaf(page, id, from, &mut rows_only(visit))
+    fn visiting<'a, 'v>(&self, from: &'a [u8], visit: &'a mut VisitItem<'v>) -> Visiting<'a, 'v> {
+        Visiting { from, visit, depth: 0, pages_left: self.parts().1.high_water }
     }
 
     fn visit_tree(
         &self,
         id: PageId,
-        from: &[u8],
-        depth: usize,
-        visit: &mut VisitItem<'_>,
+        visiting: &mut Visiting<'_, '_>,
     ) -> Result<ControlFlow<()>, BoltError> {
         let (store, meta) = self.parts();
-        let page = store.page(id, meta.high_water)?;
-        self.visit_page(&page, id, from, depth, visit)
+        self.visit_page(&store.page(id, meta.high_water)?, id, visiting)
     }
 
     fn visit_page(
         &self,
         page: &Page,
         id: PageId,
-        from: &[u8],
-        depth: usize,
-        visit: &mut VisitItem<'_>,
+        visiting: &mut Visiting<'_, '_>,
     ) -> Result<ControlFlow<()>, BoltError> {
         let (store, meta) = self.parts();
-        if depth >= DEPTH_MAX {
+        if visiting.depth >= DEPTH_MAX {
             return Err(store.too_deep(id));
         }
+        let Some(pages_left) = visiting.pages_left.checked_sub(1) else {
+            let expected = format!("at most {} pages", meta.high_water);
+            return Err(store.corrupt(store.offset(id), expected, "more"));
+        };
+        visiting.pages_left = pages_left;
         if page.kind == Kind::Leaf {
-            return self.visit_leaf(page, id, from, visit);
+            return self.visit_leaf(page, id, visiting);
         }
+        visiting.depth += 1;
+        let flow = self.visit_children(page, id, visiting);
+        visiting.depth -= 1;
+        flow
+    }
+
+    fn visit_children(
+        &self,
+        page: &Page,
+        id: PageId,
+        visiting: &mut Visiting<'_, '_>,
+    ) -> Result<ControlFlow<()>, BoltError> {
+        let (store, meta) = self.parts();
         let fault = |fault| store.fault(id, fault);
         let mut ahead = ReadAhead::default();
         let mut above_leaves = false;
-        for index in page.child_index(from).map_err(fault)?..page.count() {
+        for index in page.child_index(visiting.from).map_err(fault)?..page.count() {
             if above_leaves {
                 store.read_ahead(page, index, meta.high_water, &mut ahead)?;
             }
             let child = page.child(index).map_err(fault)?;
             let below = store.page_behind(child, meta.high_water, &ahead)?;
             above_leaves = below.kind == Kind::Leaf;
-            if self.visit_page(&below, child, from, depth + 1, visit)?.is_break() {
+            if self.visit_page(&below, child, visiting)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -251,18 +252,27 @@ impl View {
         &self,
         page: &Page,
         id: PageId,
-        from: &[u8],
-        visit: &mut VisitItem<'_>,
+        visiting: &mut Visiting<'_, '_>,
     ) -> Result<ControlFlow<()>, BoltError> {
         let fault = |fault| self.pinned.store.fault(id, fault);
-        for index in page.lower_bound(from).map_err(fault)?..page.count() {
+        for index in page.lower_bound(visiting.from).map_err(fault)?..page.count() {
             let item = page.leaf(index).map_err(fault)?;
-            if visit(item.flags, item.key, item.value).is_break() {
+            if (visiting.visit)(item.flags, item.key, item.value).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// A visit of a tree under way. A view may be of a file that nobody has checked yet, whose branches
+/// may lead to one page again and again: there are no more pages than those below the high-water mark.
+struct Visiting<'a, 'v> {
+    /// First key to be seen.
+    from: &'a [u8],
+    visit: &'a mut VisitItem<'v>,
+    depth: usize,
+    pages_left: u64,
 }
 
 /// Receives flags, key and value of any item.

@@ -2,7 +2,8 @@
 //!
 //! Owns:       the order in which the files of a data directory are opened at start.
 //! Uses:       `wal`, `backend`, `consensus`, `apply`, over any [`disk::Disk`].
-//! Never:      threads, clocks, the network: simulation boots its members through here too.
+//! Never:      clocks, the network: simulation boots its members through here too. One thread
+//!             restores the state while the database is being checked, unless options say no.
 //! Invariants: raft starts at the newest valid WAL snapshot record; nothing is applied twice.
 //! Source:     design.md 4 "Restart as Go does"; disk-formats.md 4.
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use apply::{Machine, Restored, Settings, SnapshotBase};
-use backend::{BoltEngine, Engine, EngineError};
+use backend::{Engine, EngineError, UncheckedEngine, View};
 use bolt::BoltError;
 use consensus::{Driver, Recovered};
 use disk::Disk;
@@ -141,17 +142,16 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
     }
     let snaps = SnapStore::new(Arc::clone(&disk), &options.paths.snap);
     snaps.remove_temp_files()?;
-    let mut engine = open_engine(options)?;
+    let mut database = open_database(options)?;
     let had_log = has_log(options).map_err(io("look for log"))?;
     if !had_log {
         let founding = founding
             .ok_or_else(|| BootError::NothingToFound { path: options.paths.wal.clone() })?;
         create_log(options, founding)?;
     }
-    let valid = Wal::valid_snapshots(disk.as_ref(), &options.paths.wal)?;
-    let snapshot = snaps.load_newest(&valid)?;
+    let snapshot = newest_snapshot(options, &snaps)?;
     if let Some(snapshot) = &snapshot {
-        engine = catch_up_engine(options, &snaps, engine, snapshot)?;
+        database = catch_up_database(options, &snaps, database, snapshot)?;
     }
     let start = snapshot.as_ref().map_or_else(WalSnapshot::default, |snapshot| WalSnapshot {
         index: snapshot.metadata.index,
@@ -166,8 +166,8 @@ pub fn open(options: &Options, founding: Option<&Founding>) -> Result<Booted, Bo
         append_founding_entries(&mut wal, &mut replay, founding)?;
     }
     let unfounded = is_unfounded(&replay);
-    let adoption = Adoption::look(engine.as_ref(), had_log)?;
-    let mut booted = assemble(options, wal, replay, snapshot, snaps, engine)?;
+    let mut booted = assemble(options, wal, replay, snapshot, snaps, database)?;
+    let adoption = Adoption::look(booted.engine.view().as_ref(), had_log)?;
     booted.unfounded = unfounded;
     booted.adopted = adoption != Adoption::Ours;
     if adoption == Adoption::New {
@@ -188,10 +188,10 @@ enum Adoption {
 }
 
 impl Adoption {
-    fn look(engine: &dyn Engine, had_log: bool) -> Result<Self, BootError> {
+    fn look(view: &dyn View, had_log: bool) -> Result<Self, BootError> {
         let mut rows = 0;
         let mut marked = false;
-        engine.view().scan(Bucket::V2Meta, b"", &mut |key, _| {
+        view.scan(Bucket::V2Meta, b"", &mut |key, _| {
             rows += 1;
             marked |= key == ADOPTED_KEY;
             std::ops::ControlFlow::Continue(())
@@ -199,7 +199,7 @@ impl Adoption {
         Ok(match (marked, rows) {
             (true, _) => Self::Known,
             // Nothing was ever committed to the file when a first start was cut short.
-            (false, 0) if had_log && consistent_index(engine)?.0 > 0 => Self::New,
+            (false, 0) if had_log && consistent_index(view)?.0 > 0 => Self::New,
             (false, _) => Self::Ours,
         })
     }
@@ -221,10 +221,10 @@ fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), BootError> {
     Ok(())
 }
 
-fn open_engine(options: &Options) -> Result<Box<dyn Engine>, BootError> {
+fn open_database(options: &Options) -> Result<UncheckedEngine, BootError> {
     let path = options.paths.db();
-    match BoltEngine::open(options.disk.as_ref(), &path, options.no_sync) {
-        Ok(engine) => Ok(Box::new(engine)),
+    match UncheckedEngine::open(options.disk.as_ref(), &path, options.no_sync) {
+        Ok(database) => Ok(database),
         Err(EngineError::Bolt(BoltError::Locked)) => Err(BootError::InUse { path }),
         Err(error) => Err(error.into()),
     }
@@ -271,31 +271,43 @@ fn lacks(founding: &Founding, replay: &Replay) -> bool {
     is_unfounded(replay) && (node_id, cluster_id) == (founding.local, founding.cluster_id)
 }
 
+/// The newest snapshot that the log and a `.snap` file vouch for. Only the part of the log that
+/// begins with the newest file has to be read for it, as a rule.
+fn newest_snapshot(options: &Options, snaps: &SnapStore) -> Result<Option<Snapshot>, BootError> {
+    let Some(index) = snaps.newest_index()? else { return Ok(None) };
+    let (disk, dir) = (options.disk.as_ref(), &options.paths.wal);
+    let newest = snaps.load_newest(&Wal::valid_snapshots_from(disk, dir, index)?)?;
+    if newest.is_some() {
+        return Ok(newest);
+    }
+    Ok(snaps.load_newest(&Wal::valid_snapshots(disk, dir)?)?)
+}
+
 /// A snapshot was received, and the crash came before its database took the name `db`.
-fn catch_up_engine(
+fn catch_up_database(
     options: &Options,
     snaps: &SnapStore,
-    engine: Box<dyn Engine>,
+    database: UncheckedEngine,
     snapshot: &Snapshot,
-) -> Result<Box<dyn Engine>, BootError> {
-    let consistent = consistent_index(engine.as_ref())?;
+) -> Result<UncheckedEngine, BootError> {
+    let consistent = consistent_index(database.view().as_ref())?;
     if snapshot.metadata.index <= consistent.0 {
-        return Ok(engine);
+        return Ok(database);
     }
     let received = snaps.db_snapshot_path(snapshot.metadata.index);
     let disk = options.disk.as_ref();
     if !disk.exists(&received).map_err(io("look for received database"))? {
         return Err(BootError::MissingDatabase { path: received });
     }
-    drop(engine);
+    drop(database);
     disk.rename(&received, &options.paths.db()).map_err(io("rename received database"))?;
     disk.sync_dir(&options.paths.snap).map_err(io("sync snapshot directory"))?;
-    open_engine(options)
+    open_database(options)
 }
 
 /// The index that the database is consistent with; 0 for an empty one.
-fn consistent_index(engine: &dyn Engine) -> Result<LogIndex, BootError> {
-    let row = engine.view().get(Bucket::Meta, b"consistent_index")?;
+fn consistent_index(view: &dyn View) -> Result<LogIndex, BootError> {
+    let row = view.get(Bucket::Meta, b"consistent_index")?;
     let bytes = row.and_then(|row| <[u8; 8]>::try_from(row.as_ref()).ok());
     Ok(LogIndex(bytes.map_or(0, u64::from_be_bytes)))
 }
@@ -306,9 +318,9 @@ fn assemble(
     mut replay: Replay,
     snapshot: Option<Snapshot>,
     snaps: SnapStore,
-    engine: Box<dyn Engine>,
+    database: UncheckedEngine,
 ) -> Result<Booted, BootError> {
-    let consistent = consistent_index(engine.as_ref())?;
+    let consistent = consistent_index(database.view().as_ref())?;
     let conf_state = replay
         .snapshot
         .conf_state
@@ -329,9 +341,7 @@ fn assemble(
     };
     let base = snapshot_base(snapshot.as_ref(), conf_state.clone())?;
     let snapshot_index = base.index;
-    let view = engine.view();
-    let source = ViewSource(view.as_ref());
-    let (machine, restored) = Machine::restore(&source, settings.clone(), base)?;
+    let (engine, (machine, restored)) = restore(options, database, settings.clone(), base)?;
     let recovered = Recovered {
         snapshot: proto::raftpb::SnapshotMetadata {
             conf_state,
@@ -356,6 +366,31 @@ fn assemble(
         unfounded: false,
         adopted: false,
     })
+}
+
+/// Checks the database and restores the state from it, side by side where that is wanted. Nothing that
+/// was restored is used before the check has passed.
+fn restore(
+    options: &Options,
+    database: UncheckedEngine,
+    settings: Settings,
+    base: SnapshotBase,
+) -> Result<(Box<dyn Engine>, (Machine, Restored)), BootError> {
+    let view = database.view();
+    let restore = move || Machine::restore(&ViewSource(view.as_ref()), settings, base);
+    if !options.restores_beside_check {
+        let engine = Box::new(database.check()?);
+        return Ok((engine, restore()?));
+    }
+    let restoring = std::thread::Builder::new()
+        .name("restore".to_owned())
+        .spawn(restore)
+        .map_err(io("start thread"))?;
+    let checked = database.check();
+    let restored = restoring.join();
+    let engine = Box::new(checked?);
+    let restored = restored.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((engine, restored?))
 }
 
 fn driver_options(options: &Options, id: NodeId) -> consensus::Options {

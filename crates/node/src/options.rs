@@ -102,6 +102,9 @@ pub struct Options {
     pub seed: u64,
     /// Target size of a log segment in bytes.
     pub segment_bytes: u64,
+    /// Whether a start restores the state on a thread of its own while the database is checked;
+    /// simulation does one after the other.
+    pub restores_beside_check: bool,
 }
 
 impl Options {

@@ -254,6 +254,7 @@ fn options_of(config: &Config) -> Options {
         server_version: config::version::SERVER.to_owned(),
         seed: seed(),
         segment_bytes: SEGMENT_BYTES,
+        restores_beside_check: true,
     }
 }
 

@@ -24,6 +24,11 @@ pub(crate) fn snap(term: u64, index: u64) -> String {
     format!("{term:016x}-{index:016x}{SNAP_SUFFIX}")
 }
 
+/// Index of a raft snapshot; `None` for any other name.
+pub(crate) fn parse_snap(name: &str) -> Option<u64> {
+    parse_pair(name.strip_suffix(SNAP_SUFFIX)?).map(|(_, index)| index)
+}
+
 /// Name of the database that belongs to a snapshot.
 pub(crate) fn snap_db(index: u64) -> String {
     format!("{index:016x}{SNAP_DB_SUFFIX}")
@@ -53,6 +58,8 @@ mod tests {
         assert_eq!(segment(1, 0x2711), "0000000000000001-0000000000002711.wal");
         assert_eq!(parse_segment("0000000000000001-0000000000002711.wal"), Some((1, 0x2711)));
         assert_eq!(snap(2, 51), "0000000000000002-0000000000000033.snap");
+        assert_eq!(parse_snap("0000000000000002-0000000000000033.snap"), Some(51));
+        assert_eq!(parse_snap("0000000000000033.snap"), None);
         assert_eq!(snap_db(51), "0000000000000033.snap.db");
         assert_eq!(parse_snap_db("0000000000000033.snap.db"), Some(51));
     }

@@ -111,6 +111,14 @@ impl SnapStore {
         Ok(names)
     }
 
+    /// Index of the newest snapshot file by its name; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn newest_index(&self) -> Result<Option<u64>, WalError> {
+        Ok(self.names()?.iter().rev().find_map(|name| names::parse_snap(name)))
+    }
+
     /// Where the database that came with the snapshot at `index` is kept until it is installed.
     #[must_use]
     pub fn db_snapshot_path(&self, index: u64) -> PathBuf {

@@ -153,6 +153,23 @@ impl Wal {
         replay::snapshots(&replay::open_listed(disk, dir, &listed, OpenMode::Read)?)
     }
 
+    /// As [`Wal::valid_snapshots`], from the segment on that covers `index`: everything that was
+    /// recorded at that index or behind it. Empty when no segment covers it.
+    ///
+    /// # Errors
+    /// When a segment from there on is missing or damaged.
+    pub fn valid_snapshots_from(
+        disk: &dyn Disk,
+        dir: &Path,
+        index: u64,
+    ) -> Result<Vec<WalSnapshot>, WalError> {
+        match replay::open_segments(disk, dir, index, OpenMode::Read) {
+            Ok(segments) => replay::snapshots(&segments),
+            Err(WalError::SegmentNotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Queues entries and a hard state, in this order; an empty hard state is left out.
     ///
     /// # Errors
