@@ -139,6 +139,9 @@ pub enum Input {
     },
     /// Messages to this member may have been lost.
     Unreachable(NodeId),
+    /// Nobody listens any more where this member was connected until just now: its process has
+    /// most likely ended. A hint that may be wrong; see docs/decisions/0025.
+    PeerGone(NodeId),
     /// Hand the leadership to this member.
     TransferLeader(NodeId),
     /// Start an election now.

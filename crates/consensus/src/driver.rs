@@ -59,6 +59,9 @@ pub struct Driver {
     /// Until it has been decided whether this member may skip its first election timeout: the last
     /// configuration change that it recovered as committed.
     first_campaign: Option<LogIndex>,
+    pre_vote: bool,
+    /// The last term in which the leader was given up before its time.
+    gave_up_in: u64,
 }
 
 /// What the last [`Effect::Role`] said.
@@ -106,6 +109,7 @@ impl Driver {
             Input::SnapshotUnavailable => self.snapshot_unavailable(),
             Input::SnapshotSent { to, ok } => self.snapshot_sent(to, ok),
             Input::Unreachable(id) => self.node.report_unreachable(id.0),
+            Input::PeerGone(id) => self.peer_gone(id),
             Input::TransferLeader(id) => self.transfer_leader(id),
             Input::Campaign => self.campaign(),
             Input::Compact(index) => self.compact(index),
@@ -194,6 +198,32 @@ impl Driver {
             self.campaign();
             self.observe();
         }
+    }
+
+    /// Gives up a leader whose process has ended, and asks for pre-votes in its turn rather than after
+    /// an election timeout. Those of other followers that saw it end too grant them; who still
+    /// hears from the leader refuses, and a heartbeat brings it back here. Done once in a term at
+    /// most, so that a wrong hint costs one round of pre-votes and cannot be repeated into unrest.
+    fn peer_gone(&mut self, id: NodeId) {
+        let raft = &mut self.node.raft;
+        let follows_it = raft.state == StateRole::Follower && raft.leader_id == id.0;
+        let may_act = self.pre_vote && raft.promotable() && self.gave_up_in < raft.term;
+        if id.0 == raft::INVALID_ID || !follows_it || !may_act {
+            return;
+        }
+        self.gave_up_in = raft.term;
+        raft.leader_id = raft::INVALID_ID;
+        self.observe();
+        let elapsed = self.timeout_ticks.saturating_sub(self.turn_after(id));
+        self.node.raft.election_elapsed = self.node.raft.election_elapsed.max(elapsed);
+    }
+
+    /// Ticks to wait when a leader was seen to end. All see it at about the same moment, and two that
+    /// ask at the same tick split the votes; so each voter has a turn by its ID, two ticks apart.
+    fn turn_after(&self, gone: NodeId) -> usize {
+        let voters = self.node.raft.prs().conf().voters().ids();
+        let earlier = voters.iter().filter(|&id| id < self.id.0 && id != gone.0).count();
+        (1 + 2 * earlier).min(self.timeout_ticks)
     }
 
     fn transfer_leader(&mut self, id: NodeId) {

@@ -75,6 +75,10 @@ impl PeerApi for NodeApi {
         self.shared.inbox.report(Input::Unreachable(id));
     }
 
+    fn gone(&self, id: NodeId) {
+        self.shared.inbox.report(Input::PeerGone(id));
+    }
+
     fn snapshot_sent(&self, id: NodeId, ok: bool) {
         self.shared.inbox.control(Input::SnapshotSent { to: id, ok });
     }

@@ -97,9 +97,37 @@ impl World {
         self.trace.line(now_us, || format!("{id}: {how}"));
         self.trace.number(id.0);
         self.give_up_at(life);
+        self.spread_word_of_end(id);
         let longest_us = if self.rng.random_bool(0.3) { 1_500_000 } else { 100_000 };
         let pause_us = self.rng.random_range(1_000..longest_us);
         self.schedule.after(pause_us, Event::Restart(id));
+    }
+
+    /// Members that were connected to one that has ended find nobody listening there any more.
+    fn spread_word_of_end(&mut self, ended: NodeId) {
+        for id in self.ids_up() {
+            if self.rng.random_bool(0.8) {
+                self.tell_gone(id, ended);
+            }
+        }
+    }
+
+    /// A port that refuses connections though the member behind it lives.
+    fn spread_false_word(&mut self) {
+        let up = self.ids_up();
+        for id in &up {
+            if self.rng.random_bool(0.2) {
+                let other = up[self.rng.random_range(0..up.len())];
+                self.tell_gone(*id, other);
+            }
+        }
+    }
+
+    fn tell_gone(&mut self, id: NodeId, gone: NodeId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let post = Event::Post(member.life(), Box::new(Input::PeerGone(gone)));
+        let delay_us = self.rng.random_range(100..100_000);
+        self.schedule.after(delay_us, post);
     }
 
     pub(crate) fn restart(&mut self, id: NodeId) -> Result<(), Violation> {
@@ -120,6 +148,7 @@ impl World {
         self.plan(self.config.faults.partition_ms, Event::Partition);
         let ids: Vec<NodeId> = self.members.keys().copied().collect();
         self.network.repartition(&mut self.rng, &ids);
+        self.spread_false_word();
         let now_us = self.schedule.now_us();
         let network = &self.network;
         self.trace.line(now_us, || format!("partition: {network:?}"));

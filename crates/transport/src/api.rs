@@ -109,6 +109,12 @@ pub trait PeerApi: Send + Sync + 'static {
     /// A message to the peer was dropped or could not be delivered.
     fn unreachable(&self, id: NodeId);
 
+    /// Nobody listens any more where the peer was connected until just now: its process has most
+    /// likely ended.
+    fn gone(&self, id: NodeId) {
+        let _unused = id;
+    }
+
     /// Outcome of [`crate::Transport::send_snapshot`], exactly once for each call.
     fn snapshot_sent(&self, id: NodeId, ok: bool);
 

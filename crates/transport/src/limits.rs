@@ -55,6 +55,9 @@ pub const PEER_URLS_MAX: usize = 32;
 pub const IO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of link heartbeats on an attached stream.
 pub const LINK_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(1667);
+/// Time after the end of a stream within which a refused dial says that the peer's process has ended;
+/// later it says nothing new.
+pub const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// Least distance of two dials of one stream.
 pub const REDIAL_INTERVAL: Duration = Duration::from_millis(100);
 /// Distance of two dials after a peer said that this member is removed.

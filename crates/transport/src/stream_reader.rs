@@ -7,6 +7,7 @@
 //!             [`limits::IO_TIMEOUT`] is given up.
 //! Source:     peer-protocol.md 4.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,15 +50,36 @@ enum Ended {
     Closed,
 }
 
+impl Ended {
+    /// Whether the machine of the peer answered that nobody listens there.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Dial(DialError::Connect(error))
+            if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Whether the stream was open until then, and did not just fall silent.
+    fn follows_open_stream(&self) -> bool {
+        matches!(self, Self::Closed | Self::CutShort | Self::Broken(_))
+    }
+}
+
 /// Keeps a stream of the peer open for as long as the task lives.
 pub(crate) async fn run(core: Arc<PeerCore>, kind: StreamKind) {
     let mut warned = String::new();
+    let mut lost_at: Option<Instant> = None;
     loop {
         let started = Instant::now();
         let ended = match core.picker.pick() {
             Some(url) => session(&core, kind, &url).await,
             None => Ended::NoUrl,
         };
+        if ended.follows_open_stream() {
+            lost_at = Some(Instant::now());
+        } else if ended.is_refusal()
+            && lost_at.take().is_some_and(|lost_at| lost_at.elapsed() < limits::GONE_WITHIN)
+        {
+            core.shared.api.gone(core.id);
+        }
         let mut interval = limits::REDIAL_INTERVAL;
         if matches!(ended, Ended::Removed) {
             core.shared.api.removed_from_cluster();

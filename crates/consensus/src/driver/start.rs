@@ -51,15 +51,19 @@ pub(super) fn start(options: &Options, recovered: Recovered) -> Result<Driver, S
         held_votes: Vec::new(),
         removed: false,
         first_campaign: Some(last_change),
+        pre_vote: options.pre_vote,
+        gave_up_in: 0,
     })
 }
 
 /// The last configuration change among the committed entries, or where they begin: from there on the
 /// configuration in force is that of the cluster, as far as this member knows it.
 fn last_committed_change(recovered: &Recovered, commit: u64) -> LogIndex {
-    let changes = recovered.entries.iter().rev().filter(|entry| {
-        entry.index <= commit && entry.entry_type != raftpb::EntryType::Normal
-    });
+    let changes = recovered
+        .entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.index <= commit && entry.entry_type != raftpb::EntryType::Normal);
     LogIndex(changes.map(|entry| entry.index).next().unwrap_or(recovered.snapshot.index))
 }
 

@@ -266,3 +266,63 @@ fn what_only_a_leader_may_propose_is_never_forwarded() {
     net.settle();
     net.assert_all_applied(&["put a"]);
 }
+
+#[test]
+fn a_leader_that_ended_is_replaced_long_before_the_election_timeout() {
+    for seed in 0..20 {
+        let mut net = Net::founded(&[1, 2, 3], seed);
+        net.elect(1);
+        let term = net.peer(1).driver.status().term;
+        net.cut.insert(1);
+        for id in [2, 3] {
+            net.step(id, Input::PeerGone(NodeId(1)));
+            assert_eq!(net.peer(id).driver.status().leader, NodeId(0));
+        }
+        for _ in 0..3 {
+            net.tick(1);
+            net.settle();
+        }
+        let leader = [2, 3].into_iter().find(|id| net.peers[id].role == Role::Leader);
+        let leader = leader.unwrap_or_else(|| panic!("seed {seed}: no leader after 3 ticks"));
+        assert!(net.peer(leader).driver.status().term > term);
+    }
+}
+
+#[test]
+fn a_leader_that_lives_keeps_its_term_when_it_is_said_to_have_ended() {
+    for who_believes_it in [&[2][..], &[3], &[2, 2, 3]] {
+        let mut net = Net::founded(&[1, 2, 3], 7);
+        net.elect(1);
+        net.settle();
+        let term = net.peer(1).driver.status().term;
+        for id in who_believes_it {
+            net.step(*id, Input::PeerGone(NodeId(1)));
+            net.tick(1);
+            net.settle();
+        }
+        net.tick(25);
+        net.settle();
+        for id in [1, 2, 3] {
+            let status = net.peer(id).driver.status();
+            assert_eq!((status.term, status.leader), (term, NodeId(1)), "member {id}");
+        }
+    }
+}
+
+#[test]
+fn word_of_an_end_is_believed_once_in_a_term() {
+    let mut net = Net::founded(&[1, 2, 3], 7);
+    net.elect(1);
+    net.settle();
+    net.step(2, Input::PeerGone(NodeId(3)));
+    assert_eq!(net.peer(2).driver.status().leader, NodeId(1), "another member's end");
+    net.step(2, Input::PeerGone(NodeId(1)));
+    assert_eq!(net.peer(2).driver.status().leader, NodeId(0));
+    net.tick(1);
+    net.settle();
+    assert_eq!(net.peer(2).driver.status().leader, NodeId(1));
+    net.step(2, Input::PeerGone(NodeId(1)));
+    assert_eq!(net.peer(2).driver.status().leader, NodeId(1));
+    net.step(1, Input::PeerGone(NodeId(1)));
+    assert_eq!(net.peer(1).role, Role::Leader, "a leader does not give itself up");
+}
