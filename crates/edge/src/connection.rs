@@ -2,30 +2,26 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ::http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 
-use crate::authority::AuthorityMender;
-use crate::pings::Pings;
 use crate::router::Router;
+use crate::socket::Socket;
 use crate::target;
 
 /// What opens an HTTP/2 connection without TLS.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// HTTP/2 connection window, bytes: large enough that one slow stream does not stop the others.
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-
-/// Bytes read at a time while the authority is being looked at.
-const MENDED_READ_BYTES: usize = 4096;
 
 /// Bytes read at a time of a first HTTP/1.1 head.
 const HEAD_READ_BYTES: usize = 1024;
@@ -80,10 +76,13 @@ pub async fn serve_connection<S>(
     };
     let Ok(Ok(first)) = first else { return };
     let activity = Arc::<Activity>::default();
-    let mut stream = Replayed::new(target::mend(first), stream, limits.ping_min_time);
-    stream.activity = Arc::clone(&activity);
-    let answering = Arc::clone(&activity);
-    let service = service_fn(move |request| {
+    let pings = limits.ping_min_time;
+    let socket = Socket::new(target::mend(first), stream, pings, Arc::clone(&activity));
+    let (answering, line) = (Arc::clone(&activity), socket.line());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.version() != Version::HTTP_2 {
+            request.extensions_mut().insert(line.clone());
+        }
         let (router, request_under_way) = (router.clone(), UnderWay::begin(&answering));
         async move {
             let _request_under_way = request_under_way;
@@ -93,6 +92,9 @@ pub async fn serve_connection<S>(
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
+        // A client that has sent its request and closed its side still wants the answer. Only a
+        // watch ends with its client, and looks for itself whether that is there (`socket::Line`).
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .title_case_headers(true);
@@ -103,7 +105,7 @@ pub async fn serve_connection<S>(
         .keep_alive_interval(limits.ping_interval)
         .keep_alive_timeout(limits.ping_timeout)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => log_end(ended),
@@ -119,13 +121,17 @@ pub async fn serve_connection<S>(
 
 /// What a connection is doing.
 #[derive(Default)]
-struct Activity {
+pub(crate) struct Activity {
     /// Requests whose answer has not begun.
     under_way: AtomicUsize,
     written_bytes: AtomicU64,
 }
 
 impl Activity {
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Waits until no request waits for its answer and nothing of those that have begun is taken.
     async fn stalled(&self) {
         let state = || {
@@ -194,116 +200,6 @@ async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>
 /// Whether a first head can be left to hyper, which also refuses one that is too long.
 fn head_is_whole(bytes: &[u8]) -> bool {
     bytes.len() >= HEAD_MAX_BYTES || bytes.windows(4).any(|window| window == b"\r\n\r\n")
-}
-
-/// A stream with bytes that were read from it put back in front, and without vectored writes: h2
-/// then copies small frames into one buffer, which saves a system call per reply (design.md 6).
-/// Until an HTTP/2 client's authority is known to be good, its bytes pass through the mender.
-struct Replayed<S> {
-    ready: Vec<u8>,
-    at: usize,
-    mender: Option<AuthorityMender>,
-    /// Of an HTTP/2 connection.
-    pings: Option<Pings>,
-    activity: Arc<Activity>,
-    stream: S,
-}
-
-impl<S> Replayed<S> {
-    fn new(first: Vec<u8>, stream: S, ping_min_time: Duration) -> Self {
-        let is_http2 = first == PREFACE;
-        let mender = is_http2.then(AuthorityMender::new);
-        let pings = is_http2.then(|| Pings::new(ping_min_time));
-        Self { ready: first, at: 0, mender, pings, activity: Arc::default(), stream }
-    }
-
-    fn received(&mut self, bytes: &[u8]) {
-        if let Some(pings) = &mut self.pings {
-            pings.received(bytes, Instant::now);
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Replayed<S> {
-    /// Whether the client has pinged too often: it is told, if that can be done at once, and for
-    /// hyper the connection is at its end.
-    fn cut_off(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(pings) = self.pings.as_ref().filter(|pings| pings.are_too_many()) else {
-            return false;
-        };
-        if let Some(farewell) = pings.farewell() {
-            tracing::debug!("client pinged too often");
-            let told = Pin::new(&mut self.stream).poll_write(context, &farewell);
-            drop(told);
-        }
-        true
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Replayed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.cut_off(context) {
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            let rest = &this.ready[this.at..];
-            if !rest.is_empty() {
-                let count = rest.len().min(buf.remaining());
-                buf.put_slice(&rest[..count]);
-                this.at += count;
-                return Poll::Ready(Ok(()));
-            }
-            let Some(mender) = this.mender.as_mut().filter(|mender| !mender.is_done()) else {
-                this.mender = None;
-                let before = buf.filled().len();
-                ready!(Pin::new(&mut this.stream).poll_read(context, buf))?;
-                this.received(&buf.filled()[before..]);
-                return Poll::Ready(Ok(()));
-            };
-            let mut bytes = [0; MENDED_READ_BYTES];
-            let mut inner = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut this.stream).poll_read(context, &mut inner))?;
-            if inner.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            this.ready.clear();
-            this.at = 0;
-            mender.push(inner.filled(), &mut this.ready);
-            this.received(inner.filled());
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, buf))?;
-        self.activity.written_bytes.fetch_add(written as u64, Ordering::Relaxed);
-        if let Some(pings) = &mut self.pings {
-            pings.sent(&buf[..written]);
-        }
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod authority;
 mod connection;
 mod pings;
 mod router;
+mod socket;
 mod target;
 
 pub use connection::{Limits, serve_connection};

@@ -98,6 +98,11 @@ impl Router {
             let reply = self.grpc.answer(request, self.remote).await;
             return reply.map(ReplyBody::Grpc);
         }
+        // Boxed: it is larger than a gRPC call, whose future is copied with each request.
+        Box::pin(self.answer_plain(request)).await
+    }
+
+    async fn answer_plain(&self, request: Request<Incoming>) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         if let Some(refusal) = http::refusal(&parts) {
             return refusal.map(|body| ReplyBody::Whole(Full::new(body)));

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use bytes::Buf;
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
@@ -50,7 +51,14 @@ impl<U: Message + Default> Decoder for GoDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let decoded = U::decode(bytes);
-        decoded.map(Some).map_err(|_| Status::internal(grpc_text::bad_message(MALFORMED)))
+        decode(bytes).map(Some)
     }
+}
+
+/// Decodes a message of a unary call.
+///
+/// # Errors
+/// In grpc-go's words, when it is malformed.
+pub fn decode<U: Message + Default>(bytes: impl Buf) -> Result<U, Status> {
+    U::decode(bytes).map_err(|_| Status::internal(grpc_text::bad_message(MALFORMED)))
 }

@@ -20,6 +20,7 @@ mod range_stream;
 mod reply;
 mod status;
 mod tally;
+mod unary;
 mod watch;
 
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ::http::{Request, Response, header};
+use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use node::Handle;
@@ -50,6 +51,7 @@ use maintenance::MaintenanceService;
 use methods::{Found, METHODS, Shape};
 use outgoing::{Account, Slow};
 use preamble::Preamble;
+use unary::Unary;
 use watch::WatchService;
 
 pub use outgoing::Outgoing;
@@ -78,7 +80,8 @@ pub struct GrpcOptions {
 /// All services of a member.
 pub struct Grpc {
     handle: Handle,
-    kv: KvServer<KvService>,
+    kv: Arc<KvService>,
+    kv_server: KvServer<KvService>,
     lease: LeaseServer<LeaseService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
@@ -93,14 +96,16 @@ impl Grpc {
     #[must_use]
     pub fn new(handle: &Handle, options: &GrpcOptions) -> Self {
         let limit = options.max_request_bytes.saturating_add(limits::GRPC_OVERHEAD_BYTES);
-        let kv = KvService::new(handle.clone(), options);
+        let kv = Arc::new(KvService::new(handle.clone(), options));
+        let kv_server = KvServer::from_arc(Arc::clone(&kv));
         let lease = LeaseService::new(handle.clone());
         let cluster = ClusterService::new(handle.clone());
         let maintenance = MaintenanceService::new(handle.clone(), options.clone());
         let watch = WatchService::new(handle.clone(), options);
         Self {
             handle: handle.clone(),
-            kv: KvServer::new(kv).max_decoding_message_size(usize::MAX),
+            kv,
+            kv_server: kv_server.max_decoding_message_size(usize::MAX),
             lease: LeaseServer::new(lease).max_decoding_message_size(usize::MAX),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(usize::MAX),
@@ -158,28 +163,45 @@ impl Grpc {
         let check = Check::new(self.receive_limit, call.encoding, method.shape, tally, place);
         let size = check.size();
         let request = request.map(|body| Frames::new(body, check));
-        let dispatched = self.dispatch(method, request);
-        let response = match deadline {
-            None => dispatched.await,
-            Some(at) => timeout_at(at, dispatched)
-                .await
-                .unwrap_or_else(|_| gate::deadline_exceeded().into_http()),
+        let answer = {
+            // One future for both ways: it is part of what is copied with each request.
+            let mut dispatched = std::pin::pin!(self.dispatch(method, request));
+            match deadline {
+                None => dispatched.as_mut().await,
+                Some(at) => timeout_at(at, dispatched.as_mut())
+                    .await
+                    .unwrap_or_else(|_| Answer::Generic(gate::deadline_exceeded().into_http())),
+            }
         };
         let took = account.began.elapsed();
         if method.shape == Shape::Unary && took > self.slow {
             let request_bytes = size.load(Ordering::Relaxed);
             account.warn_at_end(Slow { took, remote, request_bytes });
         }
-        finish(response, &call, account, gate::cut(&self.handle, method, passed, deadline))
+        match answer {
+            Answer::Whole(message) => whole(message, &call, account),
+            Answer::Generic(response) => {
+                let cut = gate::cut(&self.handle, method, passed, deadline);
+                finish(response, &call, account, cut)
+            }
+        }
     }
 
-    async fn dispatch(
-        &self,
-        method: &Method,
-        request: Request<Frames<Incoming>>,
-    ) -> Response<Body> {
+    async fn dispatch(&self, method: &Method, request: Request<Frames<Incoming>>) -> Answer {
+        match Unary::of(method) {
+            Some(unary) => match unary.call(&self.kv, request.into_body()).await {
+                Ok(message) => Answer::Whole(message),
+                Err(status) => Answer::Generic(status.into_http()),
+            },
+            // Boxed, because it is large and seldom.
+            None => Answer::Generic(Box::pin(self.serve(method, request)).await),
+        }
+    }
+
+    /// Calls a service in tonic's generic way.
+    async fn serve(&self, method: &Method, request: Request<Frames<Incoming>>) -> Response<Body> {
         let reply = match (method.service, method.name) {
-            (methods::KV, _) => self.kv.clone().oneshot(request).await,
+            (methods::KV, _) => self.kv_server.clone().oneshot(request).await,
             (methods::LEASE, _) => self.lease.clone().oneshot(request).await,
             (methods::CLUSTER, _) => self.cluster.clone().oneshot(request).await,
             (methods::MAINTENANCE, _) => self.maintenance.clone().oneshot(request).await,
@@ -206,6 +228,21 @@ fn text_of(unknown: Found<'_>, path: &str) -> String {
 fn bare(mut response: Response<Body>) -> Response<Outgoing> {
     outgoing::spell_as_go(response.headers_mut());
     response.map(Outgoing::bare)
+}
+
+/// What a method answers.
+enum Answer {
+    /// One framed message of a call that went well.
+    Whole(Bytes),
+    Generic(Response<Body>),
+}
+
+fn whole(message: Bytes, call: &Preamble, account: Account) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::whole(message, account));
+    let plain = HeaderValue::from_static("application/grpc");
+    let content_type = call.content_type.clone().unwrap_or(plain);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 fn finish(

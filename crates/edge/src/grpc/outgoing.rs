@@ -24,11 +24,19 @@ pub(super) type Cut = Pin<Box<dyn Future<Output = Status> + Send>>;
 
 /// The body of an answer.
 pub struct Outgoing {
-    body: tonic::body::Body,
+    payload: Payload,
     cut: Option<Cut>,
     /// `None` for an answer that belongs to no method.
     account: Option<Account>,
     ended: bool,
+}
+
+/// What an answer consists of.
+enum Payload {
+    /// Whatever a service of tonic makes.
+    Generic(tonic::body::Body),
+    /// One framed message, until it is handed on, and the end of a call that went well.
+    Whole(Option<Bytes>),
 }
 
 /// Where a call is counted.
@@ -109,7 +117,13 @@ impl Account {
 impl Outgoing {
     /// An answer that is not counted.
     pub(super) fn bare(body: tonic::body::Body) -> Self {
-        Self { body, cut: None, account: None, ended: false }
+        Self { payload: Payload::Generic(body), cut: None, account: None, ended: false }
+    }
+
+    /// One message with its prefix, of a call that went well.
+    pub(super) fn whole(message: Bytes, account: Account) -> Self {
+        let payload = Payload::Whole(Some(message));
+        Self { payload, cut: None, account: Some(account), ended: false }
     }
 
     /// The answer of a method, of which `headers` may say the end already.
@@ -119,7 +133,8 @@ impl Outgoing {
         account: Account,
         cut: Option<Cut>,
     ) -> Self {
-        let mut this = Self { body, cut, account: Some(account), ended: false };
+        let payload = Payload::Generic(body);
+        let mut this = Self { payload, cut, account: Some(account), ended: false };
         spell_as_go(headers);
         if let Some(code) = code_of(headers) {
             this.close(code);
@@ -130,6 +145,25 @@ impl Outgoing {
     fn close(&mut self, code: Code) {
         if let Some(account) = self.account.take() {
             account.close(code);
+        }
+    }
+
+    /// The message, then the trailers.
+    fn next_of_whole(&mut self, message: Option<Bytes>) -> Frame<Bytes> {
+        match message {
+            Some(message) => {
+                if let Some(account) = &mut self.account {
+                    account.count(&message);
+                }
+                Frame::data(message)
+            }
+            None => {
+                self.ended = true;
+                self.close(Code::Ok);
+                let mut trailers = HeaderMap::with_capacity(1);
+                trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                Frame::trailers(trailers)
+            }
         }
     }
 }
@@ -163,7 +197,14 @@ impl Body for Outgoing {
             spell_as_go(&mut trailers);
             return Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))));
         }
-        let Some(mut frame) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
+        let body = match &mut this.payload {
+            Payload::Generic(body) => body,
+            Payload::Whole(message) => {
+                let message = message.take();
+                return Poll::Ready(Some(Ok(this.next_of_whole(message))));
+            }
+        };
+        let Some(mut frame) = ready!(Pin::new(body).poll_frame(context)) else {
             this.ended = true;
             return Poll::Ready(None);
         };
@@ -182,11 +223,18 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        match &self.payload {
+            Payload::Generic(body) => self.ended || body.is_end_stream(),
+            Payload::Whole(_) => self.ended,
+        }
     }
 
+    /// Nothing is said of the length of a message: hyper would announce it in a header.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.payload {
+            Payload::Generic(body) => body.size_hint(),
+            Payload::Whole(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Answer, ETCD_INDEX, RAFT_INDEX, RAFT_TERM, set_cluster_id};
 use crate::http::Metrics;
 use crate::http::member::Member;
 use crate::http::reply::{self, Reply};
+use crate::socket::Line;
 
 const METHODS: &str = "HEAD,GET,PUT,POST,DELETE";
 /// Go 3.6 and later stop on v2 writes in the log (design.md 4).
@@ -87,7 +88,10 @@ where
                     metrics.v2_succeeded(method, began.elapsed());
                     event_reply(member, &event, &parsed).into()
                 }
-                Ok(Outcome::Watch(watch)) => Answer::Watch(watch_reply(member, watch)),
+                Ok(Outcome::Watch(watch)) => {
+                    let client = parts.extensions.get::<Line>().cloned();
+                    Answer::Watch(watch_reply(member, watch, client))
+                }
                 Err(failure) => {
                     metrics.v2_failed(method, failure.counted_as());
                     failure_reply(failure).into()
@@ -182,8 +186,8 @@ fn event_reply(member: &impl Member, event: &Event, parsed: &KeysRequest) -> Rep
 }
 
 /// The head goes out before there is any event.
-fn watch_reply(member: &impl Member, watch: V2Watch) -> Response<WatchBody> {
-    let mut reply = Response::new(WatchBody::new(watch.events));
+fn watch_reply(member: &impl Member, watch: V2Watch, client: Option<Line>) -> Response<WatchBody> {
+    let mut reply = Response::new(WatchBody::new(watch.events, client));
     reply::set(reply.headers_mut(), header::CONTENT_TYPE, "application/json");
     set_position(member, reply.headers_mut(), watch.index);
     reply

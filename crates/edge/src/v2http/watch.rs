@@ -15,9 +15,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use node::{V2Events, V2Next};
 
+use crate::socket::Line;
+
 /// Events as they come, one line of JSON each.
 pub struct WatchBody {
     state: State,
+    /// `None` where the end of the client is told otherwise: in HTTP/2, and in tests.
+    client: Option<Line>,
 }
 
 enum State {
@@ -31,8 +35,16 @@ enum State {
 pub struct WatchCut;
 
 impl WatchBody {
-    pub(super) fn new(events: V2Events) -> Self {
-        Self { state: wait(events) }
+    pub(super) fn new(events: V2Events, client: Option<Line>) -> Self {
+        Self { state: wait(events), client }
+    }
+
+    /// Nothing happened yet: whether there is still somebody to tell.
+    fn poll_client(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.client {
+            Some(client) => client.poll_left(context),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -49,7 +61,11 @@ impl Body for WatchBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, WatchCut>>> {
         let State::Waiting(next) = &mut self.state else { return Poll::Ready(None) };
-        let (next, events) = ready!(next.as_mut().poll(context));
+        let Poll::Ready((next, events)) = next.as_mut().poll(context) else {
+            ready!(self.poll_client(context));
+            self.state = State::Over;
+            return Poll::Ready(None);
+        };
         Poll::Ready(match next {
             V2Next::Event(notice) => {
                 self.state = if events.is_over() { State::Over } else { wait(events) };

@@ -129,6 +129,12 @@ fn slow_bodies_are_waited_for_and_hold_up_nobody() {
     assert_no_panic(&etcd.log());
 }
 
+/// Status of the answer to a request behind which the client closes its side at once.
+fn last_answer(stream: &mut TcpStream) -> u16 {
+    stream.shutdown(Shutdown::Write).expect("half-close");
+    http::read_response(stream).expect("an answer").status
+}
+
 #[test]
 fn half_closed_connections_execute_no_half_and_hold_no_watcher() {
     let place = Place::new("v2-half");
@@ -144,6 +150,24 @@ fn half_closed_connections_execute_no_half_and_hold_no_watcher() {
         }
     }
     assert!(is_absent(server, "cut"));
+    // Sent whole: executed and answered, though nothing more can come.
+    for number in 0..SLOW {
+        let key = format!("whole/{number}");
+        let mut stream = begin(server, &key, "value=whole".len()).expect("connect");
+        stream.write_all(b"value=whole").expect("send");
+        assert_eq!(last_answer(&mut stream), 201, "{key}");
+        for path in [
+            &*format!("/v2/keys/{key}"),
+            &format!("/v2/keys/{key}?quorum=true"),
+            "/health",
+            "/version",
+        ] {
+            let mut stream = http::connect(server).expect("connect");
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("send");
+            assert_eq!(last_answer(&mut stream), 200, "{path}");
+        }
+    }
     // Long-polls whose clients have nothing more to say end, with their event or without.
     let polls: Vec<TcpStream> = (0..SLOW)
         .map(|_| {
