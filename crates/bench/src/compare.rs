@@ -93,6 +93,7 @@ fn compare(options: Options) -> Result<()> {
         },
         out,
         rows: options.rows.clone(),
+        members: options.members,
     };
     for stage in stages(&options) {
         if let Err(error) = stage.measure(&run, &mut report) {
@@ -107,8 +108,8 @@ fn compare(options: Options) -> Result<()> {
 /// What is measured on the same servers.
 #[derive(Clone, Debug, PartialEq)]
 enum Stage {
-    /// Fresh servers for each load: so many members, with or without the v2 API.
-    Fresh { members: usize, v2: bool, loads: Vec<Load> },
+    /// A load on fresh servers: it finds nothing of others, with any selection of rows.
+    Fresh(Load),
     /// Servers with many keys.
     Stored { amount: Amount, works: Vec<Work> },
     /// A key with a long history.
@@ -122,7 +123,7 @@ enum Stage {
 impl Stage {
     fn name(&self) -> String {
         match self {
-            Self::Fresh { members, .. } => format!("loads of {members} members"),
+            Self::Fresh(load) => format!("load {} of {} members", load.load, load.members),
             Self::Stored { .. } => "servers with many keys".to_owned(),
             Self::History => "a key with a long history".to_owned(),
             Self::Stalls { .. } => "disturbed writes".to_owned(),
@@ -132,20 +133,18 @@ impl Stage {
 
     fn measure(&self, run: &Run, report: &mut Report) -> Result<()> {
         let mut outcome = Ok(());
-        let mut done = |measured: Measured| {
-            let added = report.add(run, &measured);
-            if outcome.is_ok() {
-                outcome = added;
+        let mut done = |measured: Result<Measured>| {
+            let added = measured.and_then(|measured| report.add(run, &measured));
+            if let (Ok(()), Err(error)) = (&outcome, added) {
+                outcome = Err(error);
             }
         };
         match self {
-            Self::Fresh { members, v2, loads } => {
-                loads::fresh(run, *members, *v2, loads, &mut done)?;
-            }
+            Self::Fresh(load) => done(loads::fresh(run, *load)),
             Self::Stored { amount, works } => stored::measure(run, *amount, works, &mut done)?,
-            Self::History => done(history::measure(run)?),
+            Self::History => done(history::measure(run)),
             Self::Stalls { works } => stalls::measure(run, works, &mut done)?,
-            Self::Failover => done(failover::measure(run)?),
+            Self::Failover => done(failover::measure(run)),
         }
         outcome
     }
@@ -177,9 +176,7 @@ fn with_members(work: Work, members: Option<usize>) -> Work {
 
 fn add(stages: &mut Vec<Stage>, work: Work) {
     let wanted = match work {
-        Work::Load(load) if load.content == Content::Own => {
-            Stage::Fresh { members: load.members, v2: load.v2, loads: vec![load] }
-        }
+        Work::Load(load) if load.content == Content::Own => Stage::Fresh(load),
         Work::Load(_) => Stage::Stored { amount: Amount::Many, works: vec![work] },
         Work::Start(amount) | Work::Loaded(amount) | Work::Restarted(amount) => {
             Stage::Stored { amount, works: vec![work] }
@@ -190,10 +187,6 @@ fn add(stages: &mut Vec<Stage>, work: Work) {
     };
     for stage in stages.iter_mut() {
         match (stage, &wanted) {
-            (
-                Stage::Fresh { members, v2, loads },
-                Stage::Fresh { members: same_members, v2: same_v2, loads: more },
-            ) if (*members, *v2) == (*same_members, *same_v2) => return loads.extend(more),
             (Stage::Stored { amount, works }, Stage::Stored { amount: same, works: more })
                 if amount == same =>
             {
@@ -211,13 +204,17 @@ struct Report {
     results: Results,
     out: PathBuf,
     rows: Vec<&'static Row>,
+    members: Option<usize>,
 }
 
 impl Report {
     /// Takes up what was measured: prints its rows and writes all there are.
     fn add(&mut self, run: &Run, measured: &Measured) -> Result<()> {
         let labels = self.labels();
-        for row in self.rows.iter().filter(|row| is_for(row, measured.work)) {
+        for row in &self.rows {
+            if with_members(row.work, self.members) != measured.work {
+                continue;
+            }
             let mut title = row.title(&run.scale);
             if let (Work::Load(wanted), Work::Load(had)) = (row.work, measured.work)
                 && wanted.members != had.members
@@ -257,16 +254,6 @@ impl Report {
             bail!("requests failed, or something could not be measured");
         }
         Ok(())
-    }
-}
-
-/// Whether samples of this work are those of the row: the number of members may have been changed.
-fn is_for(row: &Row, work: Work) -> bool {
-    match (row.work, work) {
-        (Work::Load(wanted), Work::Load(had)) => {
-            wanted == had || (wanted != had && Load { members: had.members, ..wanted } == had)
-        }
-        (wanted, had) => wanted == had,
     }
 }
 

@@ -185,6 +185,8 @@ fn start(run: &Run, cluster: &Cluster, options: &[String], length: Duration) -> 
     command.args(["--endpoint", &cluster.endpoints().join(",")]);
     let pids: Vec<String> = cluster.pids().iter().map(u32::to_string).collect();
     command.args(["--server-pid", &pids.join(",")]);
+    // What it says comes first, and an error shows the end.
+    command.env_remove("RUST_BACKTRACE");
     let (output, log) = (run.directory.join("load.json"), run.directory.join("load.log"));
     // What an error shows is of this child alone.
     let _ = std::fs::remove_file(&log);

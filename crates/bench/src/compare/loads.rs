@@ -7,25 +7,15 @@ use super::rows::{Load, Work};
 use super::run::{Measured, Run};
 use super::server::{Cluster, Settings};
 
-/// Measures loads that want the same servers: fresh ones with so many members.
+/// Measures a load on fresh servers.
 ///
 /// # Errors
-/// When a server does not come up, or a load does not end.
-pub(super) fn fresh(
-    run: &Run,
-    members: usize,
-    v2: bool,
-    loads: &[Load],
-    done: &mut dyn FnMut(Measured),
-) -> Result<()> {
-    let settings = Settings { v2, ..Settings::default() };
-    for load in loads {
-        // Fresh servers for each: a load finds nothing of the one before, with any selection of rows.
-        let label = format!("{}-{members}", load.load);
-        let clusters = run.found(&label, members, settings, run.server_place())?;
-        done(one(run, &clusters, *load)?);
-    }
-    Ok(())
+/// When a server does not come up, or the load does not end.
+pub(super) fn fresh(run: &Run, load: Load) -> Result<Measured> {
+    let settings = Settings { v2: load.v2, ..Settings::default() };
+    let label = format!("{}-{}", load.load, load.members);
+    let clusters = run.found(&label, load.members, settings, run.server_place())?;
+    one(run, &clusters, load)
 }
 
 /// Measures a load on servers that are there.

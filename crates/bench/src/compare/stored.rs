@@ -39,12 +39,12 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(20);
 /// Does all this work on servers that hold `amount` keys.
 ///
 /// # Errors
-/// When a server does not come up, or a load does not end.
+/// When a server does not come up, or is not filled; what fails later is handed to `done`.
 pub(super) fn measure(
     run: &Run,
     amount: Amount,
     works: &[Work],
-    done: &mut dyn FnMut(Measured),
+    done: &mut dyn FnMut(Result<Measured>),
 ) -> Result<()> {
     let (keys, label) = match amount {
         Amount::Many => (run.scale.keys, "keys"),
@@ -60,10 +60,10 @@ pub(super) fn measure(
         resting.push(wants(Work::Loaded(amount)).then(|| rest(run, cluster)));
     }
     if wants(Work::Loaded(amount)) {
-        done(memory(run, Work::Loaded(amount), resting)?);
+        done(memory(run, Work::Loaded(amount), resting));
     }
     if wants(Work::Start(amount)) {
-        done(starts(run, amount, &mut clusters)?);
+        done(starts(run, amount, &mut clusters));
     }
     let reads: Vec<Load> = works
         .iter()
@@ -75,11 +75,11 @@ pub(super) fn measure(
             cluster.start(run.server_place())?;
         }
         for load in reads {
-            done(loads::one(run, &clusters, load)?);
+            done(loads::one(run, &clusters, load));
         }
     }
     if wants(Work::Restarted(amount)) {
-        done(restarted(run, amount, &mut clusters)?);
+        done(restarted(run, amount, &mut clusters));
     }
     Ok(())
 }
