@@ -4,7 +4,7 @@
 //! Uses:       `disk`, `record`, `replay`.
 //! Never:      decides when to sync; goes on after a failed write or sync.
 //! Invariants: `offset` is the end of the last record in the tail segment; everything behind it in
-//!             the file is zero; segments have contiguous sequence numbers; a segment has its head
+//!             the file is zero, some of it because it was written so; segments have contiguous sequence numbers; a segment has its head
 //!             on disk before it has its name.
 //! Source:     disk-formats.md 2.1, 2.5, 2.6, 2.9.
 
@@ -26,6 +26,12 @@ const SEGMENT_BYTES: u64 = 64_000_000;
 
 /// Buffers that one large group commit blew up beyond this are given back.
 const BUFFER_KEPT_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes behind the last record that are written as zeros together with it, whenever it comes near the
+/// end of those written before. The blocks of a preallocated file that were never written are marked
+/// so, and each sync behind a first write to some of them waits for the file system's journal; a sync
+/// behind an overwrite does not (100 kB: 250 us against 90 us, and 110 against 70 us of CPU).
+const ZERO_AHEAD_BYTES: u64 = 1024 * 1024;
 
 /// Name under which the next segment is prepared.
 const NEXT_SEGMENT: &str = "0.tmp";
@@ -54,6 +60,8 @@ pub struct Wal {
     segments: Vec<Segment>,
     /// End of the written records in the last segment.
     offset: u64,
+    /// Where its blocks end that have been written, with records or zeros, since it was opened.
+    zeroed: u64,
     /// Checksum over all records, those in `pending` included.
     crc: u32,
     /// Frames that the next flush writes.
@@ -273,6 +281,7 @@ impl Wal {
             options,
             segments,
             offset: end.offset,
+            zeroed: end.offset,
             crc: end.crc,
             pending: Vec::new(),
             scratch: Vec::new(),
@@ -317,12 +326,19 @@ impl Wal {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let records = self.pending.len();
+        let end = self.offset + records as u64;
+        if end > self.zeroed && !self.options.no_sync {
+            self.zeroed = (end + ZERO_AHEAD_BYTES).min(self.options.segment_bytes).max(end);
+            let zeros = usize::try_from(self.zeroed - end).unwrap_or(0);
+            self.pending.resize(records + zeros, 0);
+        }
         let tail = self.tail();
         tail.file
             .write_at(self.offset, &self.pending)
             .map_err(|source| WalError::io("write wal segment", &tail.path, source))?;
-        self.offset += self.pending.len() as u64;
-        self.written += self.pending.len() as u64;
+        self.offset = end;
+        self.written += records as u64;
         self.dirty = true;
         self.pending.clear();
         self.pending.shrink_to(BUFFER_KEPT_MAX_BYTES);
@@ -352,6 +368,7 @@ impl Wal {
         let file = create_segment(&*self.disk, &prepared, self.options)?;
         self.segments.push(Segment { file, path: path.clone(), sequence, index });
         self.offset = 0;
+        self.zeroed = 0;
         self.put_head();
         if !self.hard_state.is_empty() {
             let state = self.hard_state.encode();
