@@ -11,3 +11,4 @@
 pub mod report;
 
 pub mod compare;
+pub mod profile;
