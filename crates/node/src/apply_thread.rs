@@ -10,13 +10,15 @@ use backend::{Overlay, View};
 use consensus::Input;
 use proto::raftpb::{ConfState, Entry, EntryType, Snapshot};
 use transport::Transport;
-use types::{LogIndex, NodeId, Term, limits};
+use types::{LogIndex, NodeId, RequestId, Term, limits};
 use v2store::WatcherId;
 use wal::snap::SnapStore;
 
 use crate::checkpoint::Checkpoints;
 use crate::compactor::Compactor;
 use crate::flusher::ReplaceRequest;
+use crate::mailbox::Mailbox;
+use crate::profile::{self, Stage};
 use crate::shared::{OverlayHistory, Published, Shared, StopReason, ViewSource};
 use crate::v2_watch::{V2Order, V2Watchers};
 use crate::waiters::Outcome;
@@ -51,25 +53,18 @@ pub(crate) enum ApplyJob {
 /// The queue in front of the thread, and the way back from the raft thread in the middle of a
 /// configuration change.
 pub(crate) struct ApplyQueue {
-    jobs: Mutex<VecDeque<ApplyJob>>,
-    bell: Condvar,
+    jobs: Mailbox<VecDeque<ApplyJob>>,
     conf_states: Mutex<Option<(LogIndex, ConfState)>>,
     conf_bell: Condvar,
 }
 
 impl ApplyQueue {
     pub(crate) fn new() -> Self {
-        Self {
-            jobs: Mutex::default(),
-            bell: Condvar::new(),
-            conf_states: Mutex::default(),
-            conf_bell: Condvar::new(),
-        }
+        Self { jobs: Mailbox::default(), conf_states: Mutex::default(), conf_bell: Condvar::new() }
     }
 
     pub(crate) fn push(&self, job: ApplyJob) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
-        self.bell.notify_one();
+        self.jobs.put(|jobs| jobs.push_back(job));
     }
 
     pub(crate) fn install(&self, snapshot: Snapshot) {
@@ -84,13 +79,7 @@ impl ApplyQueue {
     }
 
     fn take(&self) -> ApplyJob {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(job) = jobs.pop_front() {
-                return job;
-            }
-            jobs = self.bell.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.jobs.wait(None, |jobs, _| jobs.pop_front())
     }
 
     /// Waits for the configuration after the change at `index`; `None` when the member stops.
@@ -134,6 +123,8 @@ pub(crate) struct ApplyThread {
     pub(crate) slow: Duration,
     pub(crate) propose_alarm: Box<dyn Fn() + Send>,
     pub(crate) election_timeout: Duration,
+    /// Up to where raft's thread was last woken for the report.
+    pub(crate) reported: LogIndex,
 }
 
 impl ApplyThread {
@@ -182,6 +173,7 @@ impl ApplyThread {
     }
 
     fn entries(&mut self, entries: Vec<Entry>) -> Result<(), ApplyError> {
+        profile::mark(Stage::Applying);
         let mut rest = entries.as_slice();
         while let Some(first) = rest.first() {
             let taken = match first.entry_type {
@@ -223,7 +215,10 @@ impl ApplyThread {
             self.shared.counters.v2.wrote(&v2_before, &published.machine.v2().stats());
         }
         let count = done.len();
-        self.settle(done);
+        // After an election raft takes no change of the configuration before.
+        let begins_term = |applied: &Applied| applied.local.contains(&Local::FirstEntryOfTerm);
+        let urgent = done.iter().any(begins_term);
+        self.settle(done, urgent);
         Ok(count)
     }
 
@@ -256,28 +251,47 @@ impl ApplyThread {
             applied
         };
         self.shared.membership_changed();
-        self.settle(vec![applied]);
+        // Raft takes no other change before.
+        self.settle(vec![applied], true);
         Ok(true)
     }
 
-    /// What follows once the lock is released: locals, replies, progress.
-    fn settle(&mut self, applied: Vec<Applied>) {
+    /// What follows once the lock is released: locals, replies, progress, of which raft is told at once
+    /// if that is `urgent`.
+    fn settle(&mut self, applied: Vec<Applied>, urgent: bool) {
         let Some(last) = applied.last().map(|applied| (applied.index, applied.term)) else {
             return;
         };
         self.shared.applied.store(last.0.0, Ordering::Release);
+        let mut outcomes = Vec::with_capacity(applied.len());
         for one in applied {
-            self.settle_one(one);
+            self.settle_one(one, &mut outcomes);
         }
-        self.shared.waiters.applied(last.0);
-        self.shared.inbox.control(Input::Applied(last.0));
+        profile::mark(Stage::Applied);
+        self.shared.waiters.applied(last.0, outcomes);
+        self.report(last.0, urgent);
         if overlay_due(&self.shared.read().overlay) {
             self.shared.flush_signals(|signals| signals.hurry = true);
         }
         self.checkpoints.consider(last.0);
     }
 
-    fn settle_one(&mut self, applied: Applied) {
+    /// Tells raft how far this thread is. What raft has to know at once wakes its thread, and so does
+    /// half of the window that it hands entries out in; else it learns it with the next thing to do.
+    fn report(&mut self, index: LogIndex, urgent: bool) {
+        let urgent =
+            urgent || index.0.saturating_sub(self.reported.0) >= limits::APPLIED_LAG_MAX / 2;
+        if urgent {
+            self.reported = index;
+        }
+        self.shared.inbox.applied(index, urgent);
+    }
+
+    fn settle_one(&mut self, applied: Applied, outcomes: &mut Vec<(RequestId, Outcome)>) {
+        if applied.local.contains(&Local::FirstEntryOfTerm) {
+            // It ends the wait for what was proposed before, which these were.
+            self.shared.waiters.settle(std::mem::take(outcomes));
+        }
         for local in applied.local {
             self.local(local, applied.term);
         }
@@ -288,15 +302,9 @@ impl ApplyThread {
         if applied.request_id.0 == 0 {
             return;
         }
-        if let Some(reply) = applied.reply
-            && let Some(waiter) = self.shared.waiters.take(applied.request_id)
-        {
-            drop(waiter.send(Outcome {
-                reply: Ok(reply),
-                revision: applied.revision,
-                index: applied.index,
-                term: applied.term,
-            }));
+        if let Some(reply) = applied.reply {
+            let Applied { request_id, revision, index, term, .. } = applied;
+            outcomes.push((request_id, Outcome { reply: Ok(reply), revision, index, term }));
         }
     }
 
@@ -335,6 +343,7 @@ impl ApplyThread {
     /// have acknowledged.
     fn term_began(&self, term: Term) {
         self.shared.waiters.term_began(term);
+        self.shared.term_begun(term);
         let published = self.shared.read();
         let table = published.machine.leases();
         self.shared.leasing.promote(&self.shared.raft, term, table, self.election_timeout);
@@ -415,7 +424,8 @@ impl ApplyThread {
         }
         self.transport.set_peers(&peers);
         self.shared.applied.store(meta.index, Ordering::Release);
-        self.shared.waiters.applied(LogIndex(meta.index));
+        self.reported = LogIndex(meta.index);
+        self.shared.waiters.applied(self.reported, Vec::new());
         self.shared.waiters.overtaken();
         self.shared.inbox.control(Input::SnapshotInstalled(meta.clone()));
         Ok(())

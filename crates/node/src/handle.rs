@@ -1,5 +1,6 @@
 //! What the edges see of a member: propose and inspect; reads are in `reads`.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use prost::Message as _;
 use proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
 use proto::raftpb::{ConfChange, ConfChangeType};
 use proto::v2_request::V2Request;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use transport::{CallPool, Transport};
 use types::{ClusterId, EtcdError, LogIndex, NodeId, RequestId, Term, V2Error, limits};
@@ -20,11 +22,13 @@ use v2store::Event;
 
 use crate::apply_thread::ApplyQueue;
 use crate::counters::Counters;
+use crate::desk;
 use crate::options::Options;
+use crate::profile::{self, Stage};
 use crate::read_threads::ReadThreads;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
-use crate::waiters::Outcome;
+use crate::waiters::{DeskNumber, Outcome};
 use crate::watch::{WatchFigures, WatchStream};
 
 /// Proposals that may wait at one time, for a leader or for their outcome; further ones are refused
@@ -109,13 +113,27 @@ pub(crate) struct Inner {
 
 /// Takes a waiter out again when its client is gone.
 pub(crate) struct Registered<'a> {
-    pub(crate) inner: &'a Inner,
-    pub(crate) id: RequestId,
+    inner: &'a Inner,
+    id: RequestId,
+    answered: bool,
+}
+
+impl<'a> Registered<'a> {
+    pub(crate) fn new(inner: &'a Inner, id: RequestId) -> Self {
+        Self { inner, id, answered: false }
+    }
+
+    /// The waiter was taken out by whoever answered it.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.inner.shared.waiters.forget(self.id);
+        if !self.answered {
+            self.inner.shared.waiters.forget(self.id);
+        }
     }
 }
 
@@ -164,16 +182,33 @@ impl Handle {
     ///
     /// # Errors
     /// The error that every member computed for it, or why its outcome is unknown.
-    pub async fn propose(
+    pub fn propose(
         &self,
         mut request: InternalRaftRequest,
+    ) -> impl Future<Output = Result<ProposeReply, EtcdError>> + Send + use<'_> {
+        profile::mark(Stage::Received);
+        // Encoded here, so that the future holds the bytes and not the large message.
+        let id = self.next_id();
+        request.header = Some(RequestHeader { id: id.0, ..RequestHeader::default() });
+        self.propose_encoded(id, request.encode_to_vec().into())
+    }
+
+    /// A number for a request of this member, for its header.
+    #[must_use]
+    pub fn next_id(&self) -> RequestId {
+        self.inner.ids.next()
+    }
+
+    /// Puts an encoded `InternalRaftRequest` through the log, whose header holds this number.
+    ///
+    /// # Errors
+    /// As [`Handle::propose`].
+    pub async fn propose_encoded(
+        &self,
+        id: RequestId,
+        data: Bytes,
     ) -> Result<ProposeReply, EtcdError> {
-        let outcome = self
-            .submit(self.inner.options.max_request_bytes, |id| {
-                request.header = Some(RequestHeader { id: id.0, ..RequestHeader::default() });
-                Bytes::from(request.encode_to_vec())
-            })
-            .await?;
+        let outcome = self.submit(id, data, self.inner.options.max_request_bytes).await?;
         let Outcome { reply, revision, term, .. } = outcome;
         match reply? {
             Reply::V3(result) => Ok(ProposeReply { response: result?, revision, term }),
@@ -186,12 +221,9 @@ impl Handle {
     /// # Errors
     /// Why its outcome is unknown; errors of the v2 store are in the outcome.
     pub async fn propose_v2(&self, mut request: V2Request) -> Result<V2Outcome, EtcdError> {
-        let outcome = self
-            .submit(V2_REQUEST_MAX_BYTES, |id| {
-                request.id = id.0;
-                request.encode()
-            })
-            .await?;
+        let id = self.next_id();
+        request.id = id.0;
+        let outcome = self.submit(id, request.encode(), V2_REQUEST_MAX_BYTES).await?;
         match outcome.reply? {
             Reply::V2(result) => {
                 Ok(V2Outcome { result, raft_index: outcome.index, raft_term: outcome.term })
@@ -411,6 +443,13 @@ impl Handle {
         self.leader_by(self.deadline()).await
     }
 
+    /// Works at a desk for the requests of the runtime that runs this, so that they go to raft and
+    /// come back in batches. Only for a runtime of one thread, and to be spawned on it; requests on
+    /// other runtimes go without.
+    pub fn desk(&self) -> impl Future<Output = ()> + Send + use<> {
+        desk::work(Arc::clone(&self.inner.shared))
+    }
+
     pub(crate) fn submit_quietly(&self, make: impl FnOnce(RequestId) -> Bytes) {
         let id = self.inner.ids.next();
         let _ = self.inner.shared.inbox.client(Input::Propose(vec![(id, make(id))]));
@@ -431,8 +470,7 @@ impl Handle {
         let leader = self.leader_by(deadline).await?;
         let id = self.inner.ids.next();
         let change = ConfChange { id: id.0, change_type, node_id: node_id.0, context };
-        let input = Input::ProposeConfChange(id, change);
-        let outcome = self.send_and_wait(id, leader, input, deadline).await?;
+        let outcome = self.change_and_wait(id, leader, change, deadline).await?;
         match outcome.reply? {
             Reply::Members(result) => result.map_err(|error| error.to_etcd_error()),
             Reply::V3(_) | Reply::V2(_) => Err(EtcdError::Unhealthy),
@@ -441,10 +479,11 @@ impl Handle {
 
     async fn submit(
         &self,
+        id: RequestId,
+        data: Bytes,
         size_max: u64,
-        make: impl FnOnce(RequestId) -> Bytes,
     ) -> Result<Outcome, EtcdError> {
-        let outcome = self.try_submit(size_max, make).await;
+        let outcome = self.try_submit(id, data, size_max).await;
         if outcome.is_err() {
             self.inner.shared.counters.proposals_failed.add(1);
         }
@@ -454,22 +493,21 @@ impl Handle {
     /// Proposes until raft takes it: what raft refused is certainly not in the log.
     async fn try_submit(
         &self,
+        id: RequestId,
+        data: Bytes,
         size_max: u64,
-        make: impl FnOnce(RequestId) -> Bytes,
     ) -> Result<Outcome, EtcdError> {
         let inner = &*self.inner;
         check_lag(inner.shared.committed(), inner.shared.applied())?;
         let _pending = Pending::enter(&inner.pending)?;
-        let id = inner.ids.next();
-        let data = make(id);
         if data.len() as u64 > size_max {
             return Err(EtcdError::RequestTooLarge);
         }
         let deadline = self.deadline();
         loop {
             let leader = self.leader_by(deadline).await?;
-            let input = Input::Propose(vec![(id, data.clone())]);
-            let outcome = self.send_and_wait(id, leader, input, deadline).await?;
+            let receiver = desk::post_proposal(&inner.shared, id, leader, data.clone());
+            let outcome = self.outcome(id, receiver, deadline).await?;
             match outcome.reply {
                 Err(EtcdError::NoLeader) => tokio::time::sleep(RETRY_PAUSE).await,
                 _ => return Ok(outcome),
@@ -480,30 +518,52 @@ impl Handle {
         }
     }
 
-    async fn send_and_wait(
+    async fn change_and_wait(
         &self,
         id: RequestId,
         leader: NodeId,
-        input: Input,
+        change: ConfChange,
         deadline: Instant,
     ) -> Result<Outcome, EtcdError> {
         let inner = &*self.inner;
         let term = inner.shared.raft.borrow().term;
-        let receiver = inner.shared.waiters.propose(id, leader, term);
-        let _registered = Registered { inner, id };
+        let (sender, receiver) = oneshot::channel();
+        inner.shared.waiters.propose(DeskNumber::NONE, leader, term, [(id, sender)]);
+        let registered = Registered::new(inner, id);
         // A leader lost between the look at it and the registration has been reported already.
         if inner.shared.raft.borrow().leader != leader {
             return Ok(Outcome::not_taken());
         }
+        let input = Input::ProposeConfChange(id, change);
         inner.shared.inbox.client(input).map_err(|_| EtcdError::RequestTooManyRequests)?;
+        let outcome = self.outcome(id, receiver, deadline).await;
+        drop(registered);
+        outcome
+    }
+
+    async fn outcome(
+        &self,
+        id: RequestId,
+        receiver: oneshot::Receiver<Outcome>,
+        deadline: Instant,
+    ) -> Result<Outcome, EtcdError> {
+        let registered = Registered::new(&self.inner, id);
         match timeout_at(deadline, receiver).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(outcome)) => {
+                registered.answered();
+                profile::mark(Stage::Answered);
+                Ok(outcome)
+            }
             Ok(Err(_)) => Err(EtcdError::Stopped),
             Err(_) => Err(self.timeout_error(deadline)),
         }
     }
 
     pub(crate) async fn leader_by(&self, deadline: Instant) -> Result<NodeId, EtcdError> {
+        let leader = self.leader();
+        if leader != NodeId(0) {
+            return Ok(leader);
+        }
         let mut raft = self.inner.shared.raft.subscribe();
         let mut stop = self.inner.shared.watch_stop();
         let known = async {

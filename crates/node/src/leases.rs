@@ -18,12 +18,14 @@ use http::{HeaderMap, Method, StatusCode};
 use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::leasepb::{LeaseInternalRequest, LeaseInternalResponse};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use transport::client::Call;
 use types::{EtcdError, LeaseId, NodeId, RequestId, Term};
 
 use crate::handle::{Handle, ProposeReply, Registered};
 use crate::leasing::Attempt;
+use crate::waiters::DeskNumber;
 
 /// How long a question about a lease waits for this member to apply what is committed.
 const APPLY_PATIENCE: Duration = Duration::from_secs(1);
@@ -194,11 +196,11 @@ impl Handle {
 
     /// Waits until this member has applied what is committed now.
     pub(crate) async fn wait_applied(&self) -> Result<(), EtcdError> {
-        let inner = self.inner();
-        let id = inner.ids.next();
-        let receiver = inner.shared.waiters.read(id);
-        let _registered = Registered { inner, id };
-        inner.shared.waiters.reads_ready(vec![id], inner.shared.committed());
+        let shared = &self.inner().shared;
+        let (sender, receiver) = oneshot::channel();
+        if let Some(id) = shared.waiters.read(DeskNumber::NONE, vec![sender]) {
+            shared.waiters.reads_ready(vec![id], shared.committed());
+        }
         match tokio::time::timeout(APPLY_PATIENCE, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(EtcdError::Stopped),
@@ -216,8 +218,10 @@ impl Handle {
     ) -> Result<(), EtcdError> {
         let inner = self.inner();
         let id = inner.ids.next();
-        let receiver = inner.shared.waiters.propose(id, inner.shared.local, term);
-        let _registered = Registered { inner, id };
+        let (sender, receiver) = oneshot::channel();
+        let waiting = [(id, sender)];
+        inner.shared.waiters.propose(DeskNumber::NONE, inner.shared.local, term, waiting);
+        let _registered = Registered::new(inner, id);
         let requests = vec![(id, make(id))];
         inner.shared.inbox.control(Input::ProposeAsLeader { term, requests });
         let outcome = match timeout_at(self.deadline(), receiver).await {

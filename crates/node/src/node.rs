@@ -13,7 +13,7 @@ use prost::Message as _;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, RequestHeader};
 use transport::{CallPool, Transport};
-use types::{ClusterId, NodeId};
+use types::{ClusterId, LogIndex, NodeId};
 use wal::Wal;
 use wal::snap::SnapStore;
 
@@ -28,12 +28,13 @@ use crate::handle::{Handle, Inner};
 use crate::housekeeping;
 use crate::options::Options;
 use crate::peer_api::NodeApi;
+use crate::profile;
 use crate::raft_thread::{Pins, RaftThread};
 use crate::read_threads::ReadThreads;
 use crate::request_id::RequestIds;
 use crate::shared::{Shared, StopReason};
 use crate::v2_watch::V2Watchers;
-use crate::wal_thread::{WalJob, WalQueue, WalThread};
+use crate::wal_thread::{LogWriter, WalJob, WalQueue, WriterState};
 
 /// Every how many writes over the quota the alarm is proposed.
 const ALARM_EVERY: u64 = 64;
@@ -104,14 +105,15 @@ impl Node {
             compactor.schedule(revision);
         }
         let checkpoints = parts.checkpoints(&snaps, booted.snapshot_index.0);
+        let log = parts.log_writer(wal, snaps.clone());
         let threads = vec![
             parts.spawn_flusher(engine)?,
-            parts.spawn_wal(wal, snaps.clone())?,
+            parts.spawn_wal(&log)?,
             compactor_thread,
             parts.spawn_watch()?,
             parts.spawn_watch_catch_up()?,
             parts.spawn_apply(snaps, booted.settings, checkpoints, compactor)?,
-            parts.spawn_raft(driver)?,
+            parts.spawn_raft(driver, log)?,
         ];
         let wal = Arc::clone(parts.wal);
         runtime.spawn(housekeeping::purge_files(Arc::clone(&shared), options));
@@ -143,6 +145,7 @@ impl Node {
             }
         });
         drop(joined.await);
+        profile::report();
         self.handle.transport().stop().await;
         self.shared.stop_reason().unwrap_or(StopReason::Requested)
     }
@@ -254,6 +257,7 @@ impl Parts<'_> {
             slow: self.options.warning_apply_duration,
             propose_alarm: no_space_alarm(self.handle.clone()),
             election_timeout: self.options.timing.election_timeout(),
+            reported: LogIndex(0),
         };
         spawn("apply", move || thread.run())
     }
@@ -268,26 +272,35 @@ impl Parts<'_> {
         spawn("watch-catch-up", move || shared.watch.run_catch_up(&shared))
     }
 
-    fn spawn_wal(&self, wal: Wal, snaps: SnapStore) -> std::io::Result<JoinHandle<()>> {
+    fn log_writer(&self, wal: Wal, snaps: SnapStore) -> Arc<LogWriter> {
         let transport = self.handle.transport().clone();
-        let thread = WalThread {
+        let state = WriterState {
             shared: Arc::clone(self.shared),
-            queue: Arc::clone(self.wal),
             wal,
             snaps,
             apply: Arc::clone(self.apply),
             send: Box::new(move |messages| transport.send(messages)),
         };
-        spawn("wal", move || thread.run())
+        Arc::new(LogWriter::new(Arc::clone(self.wal), state))
     }
 
-    fn spawn_raft(&self, driver: consensus::Driver) -> std::io::Result<JoinHandle<()>> {
+    fn spawn_wal(&self, log: &Arc<LogWriter>) -> std::io::Result<JoinHandle<()>> {
+        let log = Arc::clone(log);
+        spawn("wal", move || log.run())
+    }
+
+    fn spawn_raft(
+        &self,
+        driver: consensus::Driver,
+        log: Arc<LogWriter>,
+    ) -> std::io::Result<JoinHandle<()>> {
         let thread = RaftThread {
             shared: Arc::clone(self.shared),
             driver,
             tick: self.options.timing.tick,
             election_timeout: self.options.timing.election_timeout(),
             wal: Arc::clone(self.wal),
+            log,
             apply: Arc::clone(self.apply),
             transport: self.handle.transport().clone(),
             pins: Pins::new(Mutex::default()),

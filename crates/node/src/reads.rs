@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use consensus::Input;
 use mvcc::{
     CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, ReadTxn, TxnReply,
 };
@@ -20,7 +19,8 @@ use tokio::time::timeout_at;
 use types::{EtcdError, V2Error, limits};
 use v2store::Event;
 
-use crate::handle::{Handle, Inner, Registered};
+use crate::desk;
+use crate::handle::{Handle, Inner};
 use crate::shared::{OverlayHistory, Shared, SharedHistory, StopReason};
 
 /// Keys that a transaction looks at for its compares, and then for its ranges, in its first hold of
@@ -56,16 +56,12 @@ impl Handle {
     /// # Errors
     /// Why that could not be established in time.
     pub async fn linearize(&self) -> Result<(), EtcdError> {
-        let inner = &**self.inner();
-        let id = inner.ids.next();
-        let receiver = inner.shared.waiters.read(id);
-        let _registered = Registered { inner, id };
-        inner
-            .shared
-            .inbox
-            .client(Input::ReadIndex(vec![id]))
-            .map_err(|_| EtcdError::RequestTooManyRequests)?;
-        let counters = &inner.shared.counters;
+        let shared = &self.inner().shared;
+        if shared.is_up_to_date() {
+            return Ok(());
+        }
+        let counters = &shared.counters;
+        let receiver = desk::post_read(shared);
         match timeout_at(self.deadline(), receiver).await {
             Ok(Ok(result)) => result.inspect_err(|_| counters.read_indexes_failed.add(1)),
             Ok(Err(_)) => Err(EtcdError::Stopped),

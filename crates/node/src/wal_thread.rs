@@ -1,6 +1,13 @@
-//! The wal thread: group commit. What arrives while a sync runs forms the next group.
+//! Group commit: what arrives while a sync runs forms the next group.
+//!
+//! Owns:       the open log, what its next group is made of.
+//! Uses:       `wal`.
+//! Never:      two writers at once; a second try of a failed write.
+//! Invariants: what is queued is written in the order in which it was queued, and nothing overtakes
+//!             it; what a group owes is settled after its sync.
+//! Source:     design.md 2; decision 0023.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
 use consensus::Input;
@@ -10,6 +17,8 @@ use wal::{Wal, WalError, WalSnapshot};
 
 use crate::apply_thread::ApplyQueue;
 use crate::checkpoint::save_snap;
+use crate::mailbox::Mailbox;
+use crate::profile::{self, Stage};
 use crate::shared::Shared;
 
 /// One thing to be made durable.
@@ -35,36 +44,79 @@ pub(crate) enum WalJob {
 /// The queue in front of the thread. Its length is bounded by what raft keeps in flight: a Ready is
 /// made only of new entries, and those are bounded by the uncommitted size.
 #[derive(Default)]
-pub(crate) struct WalQueue {
-    jobs: Mutex<Vec<WalJob>>,
-    bell: Condvar,
-}
+pub(crate) struct WalQueue(Mailbox<Vec<WalJob>>);
 
 impl WalQueue {
     pub(crate) fn push(&self, job: WalJob) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
-        self.bell.notify_one();
+        self.0.put(|jobs| jobs.push(job));
+    }
+
+    fn wait(&self) {
+        self.0.wait(None, |jobs, _| (!jobs.is_empty()).then_some(()));
     }
 
     fn take(&self) -> Vec<WalJob> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut jobs = self
-            .bell
-            .wait_while(jobs, |jobs| jobs.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *jobs)
+        self.0.leave(std::mem::take)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.leave(|jobs| jobs.is_empty())
     }
 }
 
-/// The thread's state.
-pub(crate) struct WalThread {
+/// The log, for the thread that writes what is queued, and for whoever may write at once.
+pub(crate) struct LogWriter {
+    queue: Arc<WalQueue>,
+    /// Held from taking what is queued until what it owes is settled.
+    state: Mutex<WriterState>,
+}
+
+/// What it takes to write.
+pub(crate) struct WriterState {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) queue: Arc<WalQueue>,
     pub(crate) wal: Wal,
     pub(crate) snaps: SnapStore,
     pub(crate) apply: Arc<ApplyQueue>,
     /// Where messages go that had to wait for the sync.
     pub(crate) send: Box<dyn Fn(Vec<Message>) + Send>,
+}
+
+impl LogWriter {
+    pub(crate) fn new(queue: Arc<WalQueue>, state: WriterState) -> Self {
+        Self { queue, state: Mutex::new(state) }
+    }
+
+    /// The wal thread: writes groups until it is stopped or fails.
+    pub(crate) fn run(&self) {
+        loop {
+            self.queue.wait();
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let jobs = self.queue.take();
+            let Some(debts) = state.write(jobs) else { return };
+            let stop = debts.stop;
+            if let Some(number) = state.settle(debts) {
+                state.shared.inbox.control(Input::Persisted(number));
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Writes a Ready on the calling thread, which waits for the disk, if nothing else is being
+    /// written or waits to be; else leaves it to the wal thread. Returns the number of the write if it
+    /// is done.
+    pub(crate) fn write_now(&self, job: WalJob) -> Option<u64> {
+        // Under the lock, or what is queued meanwhile could have to come first.
+        if let Ok(mut state) = self.state.try_lock()
+            && self.queue.is_empty()
+        {
+            let debts = state.write(vec![job])?;
+            return state.settle(debts);
+        }
+        self.queue.push(job);
+        None
+    }
 }
 
 /// What a group owes once it is durable.
@@ -79,23 +131,14 @@ struct Debts {
     stop: bool,
 }
 
-impl WalThread {
-    /// Writes groups until it is stopped or fails. A failed write is never retried.
-    pub(crate) fn run(mut self) {
-        loop {
-            let jobs = self.queue.take();
-            match self.write_group(jobs) {
-                Ok(debts) => {
-                    let stop = debts.stop;
-                    self.settle(debts);
-                    if stop {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    self.shared.stop_for_error("write log", &error);
-                    return;
-                }
+impl WriterState {
+    /// Writes a group; `None` when that failed and the member stops.
+    fn write(&mut self, jobs: Vec<WalJob>) -> Option<Debts> {
+        match self.write_group(jobs) {
+            Ok(debts) => Some(debts),
+            Err(error) => {
+                self.shared.stop_for_error("write log", &error);
+                None
             }
         }
     }
@@ -134,11 +177,12 @@ impl WalThread {
         let counters = &self.shared.counters;
         let began = Instant::now();
         self.wal.flush(false)?;
-        counters.wal_writes.observe(began.elapsed());
+        let written = Instant::now();
+        counters.wal_writes.observe(written - began);
         if must_sync {
-            let began = Instant::now();
             self.wal.flush(true)?;
-            counters.wal_syncs.observe(began.elapsed());
+            profile::mark(Stage::Durable);
+            counters.wal_syncs.observe(written.elapsed());
         }
         counters.wal_bytes.set(self.wal.written_bytes());
         Ok(())
@@ -154,12 +198,10 @@ impl WalThread {
         })
     }
 
-    fn settle(&mut self, debts: Debts) {
+    /// Does what had to wait; returns what raft is to be told.
+    fn settle(&self, debts: Debts) -> Option<u64> {
         if !debts.messages.is_empty() {
             (self.send)(debts.messages);
-        }
-        if let Some(number) = debts.persisted {
-            self.shared.inbox.control(Input::Persisted(number));
         }
         for done in debts.checkpoints {
             let _ = done.send(());
@@ -167,5 +209,6 @@ impl WalThread {
         for snapshot in debts.installs {
             self.apply.install(snapshot);
         }
+        debts.persisted
     }
 }

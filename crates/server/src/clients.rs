@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use edge::{Limits, Router, serve_connection};
+use node::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -38,7 +39,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Starts a thread with a runtime of its own for each core.
-    pub(crate) fn start(router: &Router, limits: Limits) -> io::Result<Self> {
+    pub(crate) fn start(handle: &Handle, router: &Router, limits: Limits) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let open = Arc::new(AtomicUsize::new(0));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -47,6 +48,7 @@ impl Clients {
         for core in 0..cores {
             let (lane, connections) = mpsc::channel(HANDOVER_MAX);
             let serving = Serving {
+                handle: handle.clone(),
                 router: router.clone(),
                 limits,
                 stopped: stopped.clone(),
@@ -109,6 +111,7 @@ impl Clients {
 }
 
 struct Serving {
+    handle: Handle,
     router: Router,
     limits: Limits,
     stopped: watch::Receiver<bool>,
@@ -117,6 +120,8 @@ struct Serving {
 
 impl Serving {
     async fn run(self, mut connections: mpsc::Receiver<Accepted>) {
+        // Ends with the runtime: requests under way at the end still go over it.
+        drop(tokio::spawn(self.handle.desk()));
         let mut served = JoinSet::new();
         let mut stopped = self.stopped.clone();
         loop {

@@ -150,7 +150,7 @@ async fn serve_clients(
         Access { hosts: config.serving.hosts.clone(), origins: config.serving.origins.clone() };
     let router = Router::new(handle.clone(), grpc, context);
     let system = |source| StartError::System { operation: "serve clients", source };
-    let clients = Clients::start(&router, limits_of(config)).map_err(system)?;
+    let clients = Clients::start(handle, &router, limits_of(config)).map_err(system)?;
     for bound in listeners {
         tokio::spawn(clients.accept(bound).map_err(system)?);
     }

@@ -29,8 +29,9 @@ pub const PEER_STREAM_QUEUE_MAX: usize = 4096;
 pub const OVERLAY_OPS_MAX: usize = 10_000;
 /// Bytes in the overlay that make the flusher commit at once; apply waits above twice that.
 pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Entries held in the raft thread's inbox before client work is refused.
-pub const INBOX_CLIENT_MAX: usize = 4096;
+/// Requests held in the raft thread's inbox before client work is refused; a client runtime hands over
+/// at once what came to it in one turn, of up to so many streams.
+pub const INBOX_CLIENT_MAX: usize = 16_384;
 /// Bytes drained from the inbox into one batch.
 pub const INBOX_BATCH_MAX_BYTES: usize = 512 * 1024;
 /// Entries that apply handles under one write lock.

@@ -44,6 +44,20 @@ impl Driver {
         all
     }
 
+    /// Returns the term that this member leads as the only voter there is; `None` otherwise. Then
+    /// nobody can commit anything without it, until another voter has heard of a change that made it
+    /// one: this turns to `None` before any effect that could tell it.
+    #[must_use]
+    pub fn sole_term(&self) -> Option<Term> {
+        (self.leads() && self.is_sole_voter()).then(|| Term(self.node.raft.term))
+    }
+
+    /// Returns whether there is another member, voter or learner.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        self.node.raft.prs().iter().any(|(&id, _)| id != self.id.0)
+    }
+
     /// Returns the bytes that the in-memory log holds.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {

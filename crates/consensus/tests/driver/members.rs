@@ -167,3 +167,26 @@ fn the_last_voter_cannot_be_removed() {
     assert_eq!(net.peer(1).driver.conf_state().voters, [1]);
     assert_eq!(net.peer(1).role, Role::Leader);
 }
+
+#[test]
+fn only_a_leader_that_is_the_sole_voter_decides_alone() {
+    let mut net = Net::founded(&[1], 7);
+    net.elect(1);
+    let term = net.peer(1).driver.status().term;
+    assert_eq!(net.peer(1).driver.sole_term(), Some(term));
+    assert!(!net.peer(1).driver.has_peers());
+    net.join(2);
+    let steps = [
+        (AddLearnerNode, Some(term), true),
+        (AddNode, None, true),
+        (RemoveNode, Some(term), false),
+    ];
+    for (number, (change_type, sole_term, has_peers)) in steps.into_iter().enumerate() {
+        net.change(1, 10 + number as u64, change_type, 2);
+        net.settle();
+        net.tick(3);
+        assert_eq!(net.peer(1).driver.sole_term(), sole_term, "{change_type:?}");
+        assert_eq!(net.peer(1).driver.has_peers(), has_peers, "{change_type:?}");
+        assert_eq!(net.peer(2).driver.sole_term(), None);
+    }
+}
