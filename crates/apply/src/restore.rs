@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use membership::json::conf_state_from_json;
 use membership::{Membership, rows};
-use mvcc::{HistoryFault, Restorer};
+use mvcc::{HistoryFault, Restorer, Run};
 use prost::Message as _;
 use proto::leasepb;
 use types::{Bucket, LeaseId, LogIndex, Op, RevKey, Term};
@@ -143,12 +143,14 @@ fn restore_kv(
 ) -> Result<(mvcc::Store, lease::Table), Fault> {
     let finished = read_compaction(source, FINISHED_COMPACT)?;
     let scheduled = read_compaction(source, SCHEDULED_COMPACT)?;
-    let mut restorer = Restorer::new(finished, scheduled);
+    let mut run = Run::default();
     visit_rows(source, Bucket::Key, |key, value| {
         let (revision, tombstone) =
             RevKey::parse(key).ok_or_else(|| bad_row(Bucket::Key, key, "is no revision"))?;
-        Ok(restorer.push(revision, tombstone, Bytes::copy_from_slice(value))?)
+        Ok(run.push(revision, tombstone, value)?)
     })?;
+    let mut restorer = Restorer::new(finished, scheduled);
+    restorer.add(run)?;
     let mvcc::Restored { store, attachments } = restorer.finish()?;
     restored.resume_compaction = store.pending_compaction();
     let mut leases = restore_leases(source, settings)?;

@@ -54,11 +54,12 @@ impl Store {
         self.trimmed_revision = self.trimmed_revision.max(at);
         let due = rows.iter().filter(|(revision, ..)| revision.main <= at);
         due.filter_map(|(revision, tombstone, key)| {
-            if self.compaction_keeps(key, *revision, at) {
-                return None;
-            }
-            self.forget(key, *revision);
-            Some(Op::delete(Bucket::Key, row_key(*revision, *tombstone)))
+            let mut is_kept = false;
+            self.index.retain(key, |entry| {
+                is_kept = entry.kept_by_compaction(at) == Some(*revision);
+                is_kept || entry.forget(*revision)
+            });
+            (!is_kept).then(|| Op::delete(Bucket::Key, row_key(*revision, *tombstone)))
         })
         .collect()
     }
@@ -74,17 +75,6 @@ impl Store {
     pub fn compact_finish(&mut self, at: i64) -> Vec<Op> {
         self.finished_compaction = self.finished_compaction.max(at.min(self.compacted_revision));
         vec![mark(FINISHED, at)]
-    }
-
-    /// Removes a revision that is not kept, and any before it, from the index.
-    fn forget(&mut self, key: &[u8], revision: RevKey) {
-        let Some(entry) = self.index.get_mut(key) else { return };
-        while entry.change(0).revision() <= revision {
-            if !entry.drop_first() {
-                self.index.remove(key);
-                return;
-            }
-        }
     }
 }
 

@@ -8,14 +8,13 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
 use proto::etcdserverpb::Compare;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use types::KeyRange;
 
 use crate::history::HistoryFault;
 use crate::key_entry::KeyEntry;
-use crate::kv::KvView;
+use crate::kv::{KvView, Pair};
 use crate::store::Store;
 
 impl Store {
@@ -31,7 +30,7 @@ impl Store {
 
     fn compare_holds(&self, compare: &Compare) -> Result<bool, HistoryFault> {
         let range = KeyRange::from_request(compare.key.clone(), compare.range_end.clone());
-        let latest = self.entries(&range, None).filter_map(|(_, entry)| KeyEntry::latest(entry));
+        let latest = self.entries(&range, None).filter_map(KeyEntry::latest);
         holds_for_all(compare, latest)
     }
 }
@@ -39,7 +38,7 @@ impl Store {
 /// Whether a compare holds for the pairs of its range.
 pub(crate) fn holds_for_all<'a>(
     compare: &Compare,
-    pairs: impl Iterator<Item = &'a Bytes>,
+    pairs: impl Iterator<Item = &'a Pair>,
 ) -> Result<bool, HistoryFault> {
     let mut absent = true;
     for pair in pairs {

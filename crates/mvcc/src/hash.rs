@@ -68,7 +68,7 @@ impl Store {
             return Err(EtcdError::FutureRev);
         }
         let revision = if revision == 0 { self.current_revision } else { revision };
-        let kept = self.index.values().filter_map(|entry| {
+        let kept = self.index.iter().filter_map(|entry| {
             entry.visible_at(revision).map(|position| entry.change(position).revision())
         });
         let mut keep: Vec<_> = kept.filter(|kept| kept.main <= self.compacted_revision).collect();

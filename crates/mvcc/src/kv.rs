@@ -6,12 +6,20 @@
 //! Invariants: the bytes written are those that every etcd member stores, because hashes cover them.
 //! Source:     api-v3.md 1.3, disk-formats.md 7.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::encoding::{encode_varint, encoded_len_varint};
+
+/// A stored `KeyValue` as the index keeps it: shared with every reply and event that carries it, in
+/// one block of memory that holds nothing else.
+pub type Pair = Arc<[u8]>;
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
+/// Tag of the first field, the key.
+const KEY_TAG: u8 = 0x0a;
 const FIXED32: u64 = 5;
 
 /// A `KeyValue` whose key and value lie in a buffer of someone else.
@@ -64,6 +72,16 @@ impl<'a> KvView<'a> {
     /// Writes the message as it is stored.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        Bytes::from(self.encode_to_vec())
+    }
+
+    /// As [`KvView::encode`], for the index.
+    #[must_use]
+    pub fn encode_pair(&self) -> Pair {
+        Pair::from(self.encode_to_vec())
+    }
+
+    fn encode_to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         put_bytes(&mut out, 1, self.key);
         put_number(&mut out, 2, self.create_revision);
@@ -71,7 +89,7 @@ impl<'a> KvView<'a> {
         put_number(&mut out, 4, self.version);
         put_bytes(&mut out, 5, self.value);
         put_number(&mut out, 6, self.lease);
-        Bytes::from(out)
+        out
     }
 
     fn encoded_len(&self) -> usize {
@@ -99,6 +117,17 @@ impl<'a> KvView<'a> {
 /// When the bytes are not a `KeyValue`.
 pub fn key_of(stored: &Bytes) -> Result<Bytes, Malformed> {
     Ok(stored.slice_ref(KvView::parse(stored)?.key))
+}
+
+/// The user key of a stored `KeyValue` that begins with it, as all do that etcd or we write; `None`
+/// when there is another field in front, or no key.
+#[inline]
+pub(crate) fn leading_key(stored: &[u8]) -> Option<&[u8]> {
+    match stored {
+        [KEY_TAG, len, rest @ ..] if *len < 0x80 => rest.get(..usize::from(*len)),
+        [KEY_TAG, ..] => Reader { bytes: stored, at: 1 }.length_delimited().ok(),
+        _ => None,
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {

@@ -11,8 +11,10 @@
 mod history;
 pub mod kv;
 
+mod changes;
 mod key_entry;
 mod store;
+mod tree;
 
 mod compare;
 mod range;
@@ -31,6 +33,6 @@ pub use hash::{HashPlan, HashReply};
 pub use history::{History, HistoryFault, LeaseView};
 pub use range::{CursorStep, RangeCursor, RangeReply};
 pub use read_txn::{ReadBranch, ReadTxn, is_read_only, is_serializable};
-pub use restore::{Restored, Restorer};
+pub use restore::{Restored, Restorer, Run};
 pub use store::Store;
 pub use txn::{DeleteReply, Event, EventKind, OpReply, Outcome, PutReply, TxnReply};

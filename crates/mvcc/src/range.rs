@@ -10,21 +10,20 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
 use proto::etcdserverpb::RangeRequest;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use types::{EtcdError, KeyRange, RevKey};
 
 use crate::history::{History, HistoryFault};
 use crate::key_entry::{KeyEntry, Origin};
-use crate::kv::KvView;
+use crate::kv::{KvView, Pair};
 use crate::store::Store;
 
 /// Answer to a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeReply {
     /// Pairs as stored protobuf messages, in the order asked for.
-    pub kvs: Vec<Bytes>,
+    pub kvs: Vec<Pair>,
     /// Whether the limit cut pairs off.
     pub more: bool,
     /// Keys in the range, whatever limit and filters say.
@@ -55,11 +54,20 @@ pub struct RangeCursor {
     is_cut_first: bool,
     filters: Filters,
     shape: Shape,
-    visited: Option<Bytes>,
+    visited: Option<Box<[u8]>>,
     items: Vec<Item>,
     /// Pairs handed out by [`RangeCursor::drain`].
     drained: usize,
-    count: i64,
+    count: Count,
+}
+
+/// Keys in the range that are visible at the revision that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    /// As far as they were visited: the revision is an old one, or all are visited anyway.
+    Visited(usize),
+    /// All of them, told by the index: there is no need to visit those that are only counted.
+    Known(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +97,13 @@ struct Filters {
 #[derive(Clone, Debug)]
 struct Item {
     source: Source,
-    /// Zeros where neither filter nor order asks for it.
-    origin: Origin,
-    mod_revision: i64,
+    /// The number that is sorted by, if any.
+    rank: i64,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
-    Ready(Bytes),
+    Ready(Pair),
     Stored(RevKey),
 }
 
@@ -162,19 +169,29 @@ impl Store {
         // etcd looks at the order only: without one, the pairs to be sorted are the first ones of
         // the range, whatever they are sorted by (`txn/range.go`).
         let is_cut_first = request.sort_order == i32::from(SortOrder::None) && !filters.any();
+        let range = KeyRange::from_request(request.key.clone(), request.range_end.clone());
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
+        let shape = Shape::of(request, order);
+        let is_cut = shape == Shape::CountOnly || limit.is_some();
+        // All that is live now is what is visible at the newest revision of the index.
+        let count = if is_cut && read_revision == current {
+            Count::Known(self.count_live(&range))
+        } else {
+            Count::Visited(0)
+        };
         Ok(RangeCursor {
-            range: KeyRange::from_request(request.key.clone(), request.range_end.clone()),
+            range,
             read_revision,
             header_revision: current,
-            limit: usize::try_from(request.limit).ok().filter(|limit| *limit > 0),
+            limit,
             is_cut_first: is_cut_first || order == Order::Natural,
             order,
             filters,
-            shape: Shape::of(request, order),
+            shape,
             visited: None,
             items: Vec::new(),
             drained: 0,
-            count: 0,
+            count,
         })
     }
 }
@@ -210,20 +227,30 @@ impl RangeCursor {
         if self.read_revision < store.trimmed_revision {
             return Err(EtcdError::Compacted);
         }
+        if self.is_complete() {
+            return Ok((CursorStep::Done, 0));
+        }
         let range = self.range.clone();
         let after = self.visited.take();
-        let mut entries = store.entries(&range, after.as_ref());
+        let mut entries = store.entries(&range, after.as_deref());
+        // Inside a transaction the index is one revision ahead of the store.
+        let is_newest = self.read_revision >= store.current_revision.max(self.header_revision);
         let mut last = None;
         let mut visited = 0;
-        for (key, entry) in entries.by_ref().take(keys_max) {
-            if let Some(position) = entry.visible_at(self.read_revision) {
-                self.visit(key, entry, position);
+        for entry in entries.by_ref().take(keys_max) {
+            if is_newest {
+                self.visit_newest(entry);
+            } else if let Some(position) = entry.visible_at(self.read_revision) {
+                self.visit(entry, position);
             }
             visited += 1;
-            last = Some(key);
+            last = Some(entry);
+            if self.is_complete() {
+                return Ok((CursorStep::Done, visited));
+            }
         }
-        self.visited = last.cloned().or(after.clone());
         let step = if entries.next().is_some() { CursorStep::More } else { CursorStep::Done };
+        self.visited = last.map(|entry| Box::from(entry.key())).or(after);
         Ok((step, visited))
     }
 
@@ -267,7 +294,7 @@ impl RangeCursor {
         &mut self,
         bytes_max: usize,
         history: &dyn History,
-    ) -> Result<Result<Vec<Bytes>, EtcdError>, HistoryFault> {
+    ) -> Result<Result<Vec<Pair>, EtcdError>, HistoryFault> {
         let (mut kvs, mut bytes) = (Vec::new(), 0);
         for item in self.items.iter().take(self.pending()) {
             if bytes >= bytes_max && !kvs.is_empty() {
@@ -276,7 +303,7 @@ impl RangeCursor {
             let pair = match &item.source {
                 Source::Ready(pair) => pair.clone(),
                 Source::Stored(at) => match history.value(*at)? {
-                    Some(pair) => pair,
+                    Some(row) => Pair::from(&row[..]),
                     None => return Ok(Err(EtcdError::Compacted)),
                 },
             };
@@ -295,7 +322,7 @@ impl RangeCursor {
         RangeReply {
             kvs: Vec::new(),
             more: self.limit.is_some_and(|limit| collected > limit),
-            count: self.count,
+            count: self.count.total(),
             revision: self.header_revision,
         }
     }
@@ -317,8 +344,24 @@ impl RangeCursor {
         }
     }
 
-    fn visit(&mut self, key: &Bytes, entry: &KeyEntry, position: usize) {
-        self.count += 1;
+    /// Takes up a key at the current revision, where nothing but the latest pair counts.
+    #[inline]
+    fn visit_newest(&mut self, entry: &KeyEntry) {
+        let Some(pair) = entry.latest() else { return };
+        let takes_all = self.shape == Shape::Full
+            && matches!(self.order, Order::Natural)
+            && !self.filters.any()
+            && !self.only_counts();
+        if takes_all {
+            self.count.add_one();
+            self.items.push(Item { source: Source::Ready(pair.clone()), rank: 0 });
+        } else {
+            self.visit(entry, entry.len() - 1);
+        }
+    }
+
+    fn visit(&mut self, entry: &KeyEntry, position: usize) {
+        self.count.add_one();
         if self.only_counts() {
             return;
         }
@@ -330,11 +373,11 @@ impl RangeCursor {
             return;
         }
         let source = match (self.shape, entry.latest_at(position)) {
-            (Shape::Keys, _) => Source::Ready(index_pair(key, revision, origin)),
+            (Shape::Keys, _) => Source::Ready(index_pair(entry.key(), revision, origin)),
             (_, Some(pair)) => Source::Ready(pair.clone()),
             (_, None) => Source::Stored(revision),
         };
-        self.items.push(Item { source, origin, mod_revision: revision.main });
+        self.items.push(Item { source, rank: self.order.rank(revision, origin) });
     }
 
     /// Whether further pairs are only counted: one beyond the limit is what `more` needs.
@@ -344,6 +387,11 @@ impl RangeCursor {
         self.shape == Shape::CountOnly || is_full
     }
 
+    /// Whether there is nothing left to be found out.
+    fn is_complete(&self) -> bool {
+        matches!(self.count, Count::Known(_)) && self.only_counts()
+    }
+
     fn assemble<E: From<HistoryFault>>(
         mut self,
         history: &dyn History,
@@ -351,13 +399,17 @@ impl RangeCursor {
     ) -> Result<RangeReply, E> {
         let fetch = |source: Source| match source {
             Source::Ready(pair) => Ok(pair),
-            Source::Stored(at) => history.value(at)?.ok_or_else(|| missing(at)),
+            Source::Stored(at) => {
+                let row = history.value(at)?;
+                row.map(|row| Pair::from(&row[..])).ok_or_else(|| missing(at))
+            }
         };
         let mut items = std::mem::take(&mut self.items);
         if let Order::Sorted { target, descending } = self.order {
             if target == SortTarget::Value {
                 for item in &mut items {
-                    let source = std::mem::replace(&mut item.source, Source::Ready(Bytes::new()));
+                    let source =
+                        std::mem::replace(&mut item.source, Source::Stored(RevKey::default()));
                     item.source = Source::Ready(fetch(source)?);
                 }
             }
@@ -370,7 +422,7 @@ impl RangeCursor {
             let pair = fetch(item.source)?;
             kvs.push(if self.shape == Shape::KeysByValue { without_value(&pair)? } else { pair });
         }
-        Ok(RangeReply { kvs, more, count: self.count, revision: self.header_revision })
+        Ok(RangeReply { kvs, more, count: self.count.total(), revision: self.header_revision })
     }
 }
 
@@ -415,6 +467,29 @@ impl Order {
     fn needs_origin(self) -> bool {
         matches!(self, Self::Sorted { target: SortTarget::Version | SortTarget::Create, .. })
     }
+
+    /// The number that pairs are sorted by; zero where it is none.
+    fn rank(self, revision: RevKey, origin: Origin) -> i64 {
+        match self {
+            Self::Sorted { target: SortTarget::Version, .. } => origin.version,
+            Self::Sorted { target: SortTarget::Create, .. } => origin.create_revision,
+            Self::Sorted { target: SortTarget::Mod, .. } => revision.main,
+            Self::Natural | Self::Sorted { target: SortTarget::Key | SortTarget::Value, .. } => 0,
+        }
+    }
+}
+
+impl Count {
+    fn add_one(&mut self) {
+        if let Self::Visited(count) = self {
+            *count += 1;
+        }
+    }
+
+    fn total(self) -> i64 {
+        let (Self::Visited(count) | Self::Known(count)) = self;
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
 }
 
 impl Filters {
@@ -448,9 +523,7 @@ impl Filters {
 fn sort(items: &mut [Item], target: SortTarget, descending: bool) {
     let compare = |a: &Item, b: &Item| match target {
         SortTarget::Key => Ordering::Equal,
-        SortTarget::Version => a.origin.version.cmp(&b.origin.version),
-        SortTarget::Create => a.origin.create_revision.cmp(&b.origin.create_revision),
-        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Version | SortTarget::Create | SortTarget::Mod => a.rank.cmp(&b.rank),
         SortTarget::Value => a.value().cmp(b.value()),
     };
     match (target, descending) {
@@ -468,7 +541,7 @@ impl Item {
     }
 }
 
-fn index_pair(key: &[u8], revision: RevKey, origin: Origin) -> Bytes {
+fn index_pair(key: &[u8], revision: RevKey, origin: Origin) -> Pair {
     KvView {
         key,
         create_revision: origin.create_revision,
@@ -477,10 +550,10 @@ fn index_pair(key: &[u8], revision: RevKey, origin: Origin) -> Bytes {
         value: &[],
         lease: 0,
     }
-    .encode()
+    .encode_pair()
 }
 
-fn without_value(pair: &Bytes) -> Result<Bytes, HistoryFault> {
+fn without_value(pair: &Pair) -> Result<Pair, HistoryFault> {
     let view = KvView::parse(pair).map_err(|error| HistoryFault(error.to_string()))?;
-    Ok(KvView { value: &[], ..view }.encode())
+    Ok(KvView { value: &[], ..view }.encode_pair())
 }

@@ -1,19 +1,18 @@
 //! The store: key index and revisions, and the two changes everything else is made of.
 //!
 //! Owns:       the index, the current and the compacted revision.
-//! Uses:       `key_entry`, `kv`, `types`.
+//! Uses:       `tree`, `key_entry`, `kv`, `types`.
 //! Never:      rows; they leave as [`Op`]s of the request that caused them.
 //! Invariants: see the crate header.
 //! Source:     api-v3.md 2.1, design.md 5 (layout).
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use bytes::Bytes;
-use types::{KeyRange, RevKey};
+use types::KeyRange;
 
-use crate::key_entry::{KeyEntry, Origin};
-use crate::kv::KvView;
+use crate::key_entry::KeyEntry;
+use crate::kv::Pair;
+use crate::tree::Tree;
 
 /// Revision of a store that holds nothing.
 const FIRST_REVISION: i64 = 1;
@@ -23,7 +22,7 @@ pub(crate) const NEVER_COMPACTED: i64 = -1;
 /// The key-value store as every member holds it in memory.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) index: BTreeMap<Bytes, KeyEntry>,
+    pub(crate) index: Tree<KeyEntry>,
     pub(crate) current_revision: i64,
     pub(crate) compacted_revision: i64,
     pub(crate) finished_compaction: i64,
@@ -35,7 +34,7 @@ pub struct Store {
 /// Compares what the rows say; how far a compaction has come is not part of it.
 impl PartialEq for Store {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index
+        self.index.iter().eq(other.index.iter())
             && self.current_revision == other.current_revision
             && self.compacted_revision == other.compacted_revision
             && self.finished_compaction == other.finished_compaction
@@ -53,7 +52,7 @@ impl Store {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            index: BTreeMap::new(),
+            index: Tree::default(),
             current_revision: FIRST_REVISION,
             compacted_revision: NEVER_COMPACTED,
             finished_compaction: NEVER_COMPACTED,
@@ -81,7 +80,7 @@ impl Store {
 
     /// The latest pair of a key as it is stored.
     #[must_use]
-    pub fn latest(&self, key: &[u8]) -> Option<&Bytes> {
+    pub fn latest(&self, key: &[u8]) -> Option<&Pair> {
         self.index.get(key)?.latest()
     }
 
@@ -91,7 +90,7 @@ impl Store {
     pub fn digest(&self) -> u32 {
         let mut digest = crc32c::crc32c(&self.current_revision.to_be_bytes());
         digest = crc32c::crc32c_append(digest, &self.compacted_revision.to_be_bytes());
-        for pair in self.index.values().filter_map(KeyEntry::latest) {
+        for pair in self.index.iter().filter_map(KeyEntry::latest) {
             digest = crc32c::crc32c_append(digest, &(pair.len() as u64).to_be_bytes());
             digest = crc32c::crc32c_append(digest, pair);
         }
@@ -123,77 +122,41 @@ impl Store {
             self.trimmed_revision,
             self.compacted_revision
         );
-        for (key, entry) in &self.index {
-            entry.check_invariants(key, self.current_revision);
+        self.index.check_invariants();
+        for entry in self.index.iter() {
+            entry.check_invariants(self.current_revision);
         }
     }
 
     /// Keys of a range behind `after`, in order.
-    pub(crate) fn entries(
-        &self,
-        range: &KeyRange,
-        after: Option<&Bytes>,
-    ) -> impl Iterator<Item = (&Bytes, &KeyEntry)> {
-        let lower = match after {
-            Some(key) => Bound::Excluded(&key[..]),
-            None => Bound::Included(&range.start()[..]),
+    pub(crate) fn entries<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = &'a KeyEntry> + use<'a> {
+        let one = match range {
+            KeyRange::One(key) if after.is_none() => self.index.get(key),
+            KeyRange::One(_) | KeyRange::Interval(..) | KeyRange::From(_) => None,
         };
-        let upper = match range {
-            KeyRange::One(key) => Bound::Included(&key[..]),
-            KeyRange::Interval(_, end) => Bound::Excluded(&end[..]),
-            KeyRange::From(_) => Bound::Unbounded,
-        };
-        is_ascending(lower, upper)
-            .then(|| self.index.range::<[u8], _>((lower, upper)))
-            .into_iter()
-            .flatten()
+        let several = bounds(range)
+            .map(|(lower, upper)| self.index.range(after.map_or(lower, Bound::Excluded), upper));
+        one.into_iter().chain(several.into_iter().flatten())
     }
 
-    /// Writes a pair at a revision; returns its bytes.
-    pub(crate) fn put_pair(
-        &mut self,
-        key: &Bytes,
-        value: &[u8],
-        lease: i64,
-        revision: RevKey,
-    ) -> Bytes {
-        let entry = self.index.get_mut(key);
-        let live = entry.as_deref().and_then(KeyEntry::live_origin);
-        let origin = match live {
-            Some(Origin { create_revision, version }) => {
-                Origin { create_revision, version: version.saturating_add(1) }
-            }
-            None => Origin { create_revision: revision.main, version: 1 },
-        };
-        let pair = KvView {
-            key,
-            create_revision: origin.create_revision,
-            mod_revision: revision.main,
-            version: origin.version,
-            value,
-            lease,
+    /// How many keys of a range have a pair at the current revision.
+    pub(crate) fn count_live(&self, range: &KeyRange) -> usize {
+        match (range, bounds(range)) {
+            (_, Some((lower, upper))) => self.index.count(lower, upper).live,
+            (range, None) => usize::from(self.latest(range.start()).is_some()),
         }
-        .encode();
-        match entry {
-            Some(entry) => entry.put(revision, pair.clone()),
-            None => {
-                // The key is a part of a raft entry: a copy, or the index would hold all of it.
-                let key = Bytes::copy_from_slice(key);
-                self.index.insert(key, KeyEntry::with_put(revision, origin, pair.clone()));
-            }
-        }
-        pair
     }
 }
 
-/// `BTreeMap::range` panics on bounds the wrong way round; a client may send them.
-fn is_ascending(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
-    match (lower, upper) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
-        (Bound::Included(low), Bound::Included(high)) => low <= high,
-        (
-            Bound::Included(low) | Bound::Excluded(low),
-            Bound::Included(high) | Bound::Excluded(high),
-        ) => low < high,
+/// The bounds of a range of more than one key.
+fn bounds(range: &KeyRange) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    match range {
+        KeyRange::One(_) => None,
+        KeyRange::Interval(start, end) => Some((Bound::Included(start), Bound::Excluded(end))),
+        KeyRange::From(start) => Some((Bound::Included(start), Bound::Unbounded)),
     }
 }

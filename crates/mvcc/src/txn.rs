@@ -12,8 +12,8 @@ use proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RequestO
 use types::{Bucket, EtcdError, KeyRange, LeaseId, Op, RevKey};
 
 use crate::history::{History, HistoryFault, LeaseView};
-use crate::key_entry::KeyEntry;
-use crate::kv::KvView;
+use crate::key_entry::{KeyEntry, Origin};
+use crate::kv::{KvView, Pair, leading_key};
 use crate::range::RangeReply;
 use crate::store::Store;
 
@@ -48,15 +48,15 @@ pub struct Event {
     /// User key.
     pub key: Bytes,
     /// `KeyValue` message: the new pair, or key and mod revision of a delete.
-    pub kv: Bytes,
+    pub kv: Pair,
     /// The pair before this revision, as stored.
-    pub prev: Option<Bytes>,
+    pub prev: Option<Pair>,
 }
 
 impl Event {
     /// The pair before the event as watchers see it: none of a key that the event created.
     #[must_use]
-    pub fn previous(&self) -> Option<&Bytes> {
+    pub fn previous(&self) -> Option<&Pair> {
         let creates =
             || KvView::parse(&self.kv).is_ok_and(|pair| pair.create_revision == pair.mod_revision);
         self.prev.as_ref().filter(|_| self.kind == EventKind::Delete || !creates())
@@ -67,7 +67,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutReply {
     /// The pair that was replaced, if asked for.
-    pub prev_kv: Option<Bytes>,
+    pub prev_kv: Option<Pair>,
     /// Revision for the header.
     pub revision: i64,
 }
@@ -78,7 +78,7 @@ pub struct DeleteReply {
     /// Number of keys deleted.
     pub deleted: i64,
     /// The pairs that were deleted, if asked for.
-    pub prev_kvs: Vec<Bytes>,
+    pub prev_kvs: Vec<Pair>,
     /// Revision for the header.
     pub revision: i64,
 }
@@ -265,7 +265,7 @@ struct Writer<'a> {
     events: Vec<Event>,
     attach: Vec<(Bytes, LeaseId, LeaseId)>,
     /// Key and what was its latest pair, for each change.
-    replaced: Vec<(Bytes, Option<Bytes>)>,
+    replaced: Vec<(Bytes, Option<Pair>)>,
 }
 
 impl<'a> Writer<'a> {
@@ -293,10 +293,7 @@ impl<'a> Writer<'a> {
 
     fn roll_back(self) {
         for (key, latest) in self.replaced.into_iter().rev() {
-            match self.store.index.get_mut(&key) {
-                Some(entry) if entry.len() > 1 => entry.undo(latest),
-                _ => drop(self.store.index.remove(&key)),
-            }
+            self.store.index.retain(&key, |entry| entry.undo(latest));
         }
     }
 
@@ -328,44 +325,46 @@ impl<'a> Writer<'a> {
     }
 
     fn put(&mut self, request: &PutRequest) -> Result<PutReply, EtcdError> {
-        let previous = self.store.latest(&request.key).cloned();
-        let needs_previous = request.ignore_value || request.ignore_lease;
-        if needs_previous && previous.is_none() {
-            return Err(EtcdError::KeyNotFound);
-        }
-        // What is in the index was parsed when it got there.
-        let old = previous.as_deref().and_then(|pair| KvView::parse(pair).ok()).unwrap_or_default();
-        let value = if request.ignore_value { old.value } else { &request.value };
-        let lease = if request.ignore_lease { old.lease } else { request.lease };
         let revision = self.next_revision();
-        let pair = self.store.put_pair(&request.key, value, lease, revision);
+        let write = |slot: Option<&mut KeyEntry>| match replace(slot, request, revision) {
+            Ok((entry, written)) => (entry, Ok(written)),
+            Err(error) => (None, Err(error)),
+        };
+        let Written { previous, pair, lease } = self.store.index.upsert(&request.key, write)?;
+        let old_lease = previous.as_deref().map_or(0, lease_of);
+        let prev_kv = previous.clone().filter(|_| request.prev_kv);
+        let row = Bytes::from_owner(pair.clone());
         // The pair holds a copy of the key already: share it.
-        let key = crate::kv::key_of(&pair).unwrap_or_else(|_| request.key.clone());
-        self.ops.push(Op::put(Bucket::Key, revision.to_live().to_vec(), pair.clone()));
-        self.record(EventKind::Put, key, pair, previous.clone(), (old.lease, lease));
-        let prev_kv = previous.filter(|_| request.prev_kv);
+        let key = leading_key(&row).map(|key| row.slice_ref(key)).unwrap_or_default();
+        self.ops.push(Op::put(Bucket::Key, revision.to_live().to_vec(), row));
+        self.record(EventKind::Put, key, pair, previous, (old_lease, lease));
         Ok(PutReply { prev_kv, revision: self.main })
     }
 
     fn delete_range(&mut self, request: &DeleteRangeRequest) -> DeleteReply {
         let range = KeyRange::from_request(request.key.clone(), request.range_end.clone());
-        let live = self.store.entries(&range, None).filter(|(_, entry)| entry.latest().is_some());
-        let keys: Vec<Bytes> = live.map(|(key, _)| key.clone()).collect();
-        let pairs: Vec<Bytes> = keys.iter().filter_map(|key| self.delete(key)).collect();
+        let live = self.store.entries(&range, None).filter(|entry| entry.latest().is_some());
+        let keys: Vec<Bytes> = live.map(|entry| Bytes::copy_from_slice(entry.key())).collect();
+        let pairs: Vec<Pair> = keys.iter().filter_map(|key| self.delete(key)).collect();
         let deleted = i64::try_from(pairs.len()).unwrap_or(i64::MAX);
         let prev_kvs = if request.prev_kv { pairs } else { Vec::new() };
         DeleteReply { deleted, prev_kvs, revision: self.revision() }
     }
 
     /// Deletes a key; its pair if it had one.
-    fn delete(&mut self, key: &Bytes) -> Option<Bytes> {
+    fn delete(&mut self, key: &Bytes) -> Option<Pair> {
         let revision = self.next_revision();
-        let entry = self.store.index.get_mut(key)?;
-        let previous = entry.latest().cloned()?;
-        entry.tombstone(revision);
-        let old_lease = KvView::parse(&previous).map_or(0, |view| view.lease);
+        let previous = self.store.index.upsert(key, |slot| {
+            let previous = slot.and_then(|entry| {
+                let previous = entry.latest().cloned()?;
+                entry.tombstone(revision);
+                Some(previous)
+            });
+            (None, previous)
+        })?;
+        let old_lease = lease_of(&previous);
         let row = KvView { key, ..KvView::default() }.encode();
-        let kv = KvView { key, mod_revision: self.main, ..KvView::default() }.encode();
+        let kv = KvView { key, mod_revision: self.main, ..KvView::default() }.encode_pair();
         self.ops.push(Op::put(Bucket::Key, revision.to_tombstone().to_vec(), row));
         self.record(EventKind::Delete, key.clone(), kv, Some(previous.clone()), (old_lease, 0));
         Some(previous)
@@ -379,8 +378,8 @@ impl<'a> Writer<'a> {
         &mut self,
         kind: EventKind,
         key: Bytes,
-        kv: Bytes,
-        latest: Option<Bytes>,
+        kv: Pair,
+        latest: Option<Pair>,
         (old, new): (i64, i64),
     ) {
         if old != new {
@@ -393,10 +392,13 @@ impl<'a> Writer<'a> {
 
     /// What watchers get as the previous pair: that of the revision before. It differs from the
     /// pair just replaced where sibling transactions put and delete one key (api-v3.md 2.6).
-    fn before_request(&self, key: &Bytes, latest: Option<&Bytes>) -> Option<Bytes> {
-        let mod_revision = |pair: &Bytes| KvView::parse(pair).map_or(0, |view| view.mod_revision);
+    fn before_request(&self, key: &Bytes, latest: Option<&Pair>) -> Option<Pair> {
+        if self.replaced.is_empty() {
+            return latest.cloned();
+        }
+        let mod_revision = |pair: &Pair| KvView::parse(pair).map_or(0, |view| view.mod_revision);
         let changed_before = match latest {
-            Some(pair) => !self.replaced.is_empty() && mod_revision(pair) == self.main,
+            Some(pair) => mod_revision(pair) == self.main,
             None => self.is_deleted_by_this(key),
         };
         if !changed_before {
@@ -414,4 +416,55 @@ impl<'a> Writer<'a> {
         };
         self.store.index.get(key).and_then(changes_of).unwrap_or(false)
     }
+}
+
+/// What a put did to the index.
+struct Written {
+    previous: Option<Pair>,
+    pair: Pair,
+    lease: i64,
+}
+
+/// Puts into the entry of a key, or makes one for a key without.
+fn replace(
+    entry: Option<&mut KeyEntry>,
+    request: &PutRequest,
+    revision: RevKey,
+) -> Result<(Option<KeyEntry>, Written), EtcdError> {
+    let previous = entry.as_deref().and_then(KeyEntry::latest).cloned();
+    if (request.ignore_value || request.ignore_lease) && previous.is_none() {
+        return Err(EtcdError::KeyNotFound);
+    }
+    // What is in the index was parsed when it got there.
+    let old = previous.as_deref().and_then(|pair| KvView::parse(pair).ok()).unwrap_or_default();
+    let origin = match (&entry, &previous) {
+        (Some(entry), Some(_)) => {
+            let Origin { create_revision, version } = entry.origin(entry.len() - 1);
+            Origin { create_revision, version: version.saturating_add(1) }
+        }
+        _ => Origin { create_revision: revision.main, version: 1 },
+    };
+    let lease = if request.ignore_lease { old.lease } else { request.lease };
+    let pair = KvView {
+        key: &request.key,
+        create_revision: origin.create_revision,
+        mod_revision: revision.main,
+        version: origin.version,
+        value: if request.ignore_value { old.value } else { &request.value },
+        lease,
+    }
+    .encode_pair();
+    let written = Written { previous: previous.clone(), pair: pair.clone(), lease };
+    let new = match entry {
+        Some(entry) => {
+            entry.put(revision, pair);
+            None
+        }
+        None => Some(KeyEntry::with_put(&request.key, revision, pair)),
+    };
+    Ok((new, written))
+}
+
+fn lease_of(pair: &[u8]) -> i64 {
+    KvView::parse(pair).map_or(0, |view| view.lease)
 }

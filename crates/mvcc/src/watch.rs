@@ -593,5 +593,5 @@ fn without_previous(events: &[Event]) -> Arc<[Event]> {
 }
 
 fn event_bytes(event: &Event) -> usize {
-    event.key.len() + event.kv.len() + event.prev.as_ref().map_or(0, Bytes::len)
+    event.key.len() + event.kv.len() + event.prev.as_ref().map_or(0, |prev| prev.len())
 }

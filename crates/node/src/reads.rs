@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use mvcc::kv::Pair;
 use mvcc::{
     CursorStep, HashReply, HistoryFault, RangeCursor, RangeReply, ReadBranch, ReadTxn, TxnReply,
 };
@@ -45,7 +46,7 @@ pub struct RangeStream {
 #[derive(Debug)]
 pub struct RangePiece {
     /// Pairs as stored.
-    pub kvs: Vec<bytes::Bytes>,
+    pub kvs: Vec<Pair>,
     /// In the last piece: what the whole range comes to, without pairs.
     pub summary: Option<RangeReply>,
 }

@@ -1,13 +1,15 @@
 //! A key-value pair that is sent exactly as it is stored.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
 use prost::DecodeError;
 use prost::encoding::{self, DecodeContext, WireType};
 
 /// Stands in for `mvccpb.KeyValue` inside replies: the encoded message, neither decoded nor encoded
 /// again on its way from the store to the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct StoredKeyValue(pub Bytes);
+pub struct StoredKeyValue(pub Arc<[u8]>);
 
 impl prost::Message for StoredKeyValue {
     fn encode_raw(&self, buf: &mut impl BufMut) {
@@ -19,7 +21,7 @@ impl prost::Message for StoredKeyValue {
     }
 
     fn clear(&mut self) {
-        self.0 = Bytes::new();
+        self.0 = Arc::default();
     }
 
     /// Collects the fields again; only clients decode this message.
@@ -30,7 +32,7 @@ impl prost::Message for StoredKeyValue {
         buf: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        let mut whole = BytesMut::from(self.0.as_ref());
+        let mut whole = self.0.to_vec();
         match wire_type {
             WireType::Varint => {
                 let mut number = 0_u64;
@@ -44,7 +46,7 @@ impl prost::Message for StoredKeyValue {
             }
             _ => encoding::skip_field(wire_type, tag, buf, context)?,
         }
-        self.0 = whole.freeze();
+        self.0 = whole.into();
         Ok(())
     }
 }
@@ -66,10 +68,10 @@ mod tests {
             value: Bytes::from("v"),
             lease: 0,
         };
-        let stored = StoredKeyValue(Bytes::from(pair.encode_to_vec()));
+        let stored = StoredKeyValue(pair.encode_to_vec().into());
         let reply = RangeResponse { kvs: vec![stored.clone()], ..RangeResponse::default() };
         let decoded = RangeResponse::decode(Bytes::from(reply.encode_to_vec())).unwrap();
         assert_eq!(decoded.kvs, reply.kvs);
-        assert_eq!(KeyValue::decode(stored.0).unwrap(), pair);
+        assert_eq!(KeyValue::decode(&stored.0[..]).unwrap(), pair);
     }
 }

@@ -8,7 +8,7 @@
 use apply::{Reply, Response};
 use bytes::Bytes;
 use mvcc::OpReply;
-use mvcc::kv::KvView;
+use mvcc::kv::{KvView, Pair};
 use prost::Message as _;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as OpRequest;
@@ -236,7 +236,7 @@ fn swap(key: u8, expected: &str, value: &str) -> TxnRequest {
 }
 
 /// The value of a stored pair.
-pub(crate) fn value_of(kvs: &[Bytes]) -> Option<String> {
+pub(crate) fn value_of(kvs: &[Pair]) -> Option<String> {
     let view = KvView::parse(kvs.first()?).ok()?;
     Some(String::from_utf8_lossy(view.value).into_owned())
 }

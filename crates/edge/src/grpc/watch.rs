@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     fn event(bytes: usize) -> mvccpb::Event {
-        let kv = Some(StoredKeyValue(Bytes::from(vec![b'x'; bytes])));
+        let kv = Some(StoredKeyValue(vec![b'x'; bytes].into()));
         mvccpb::Event { kv, ..mvccpb::Event::default() }
     }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use mvcc::kv::Pair;
 use mvcc::watch::{Sink, Start, WatchSpec, WatcherKey, Watchers};
 use mvcc::{Event, EventKind};
 use types::KeyRange;
@@ -66,7 +66,7 @@ fn publishing(watchers: u64, told: u64, range: impl Fn(u64) -> KeyRange) -> Run 
         hub.create(number / PER_STREAM, 0, spec, start).expect("a watcher can be made");
     }
     let mut revision = 1;
-    let kv = input::row(2, 0).value.unwrap_or_default();
+    let kv = Pair::from(&input::row(2, 0).value.unwrap_or_default()[..]);
     Box::new(move || {
         revision += 1;
         let events: Arc<[Event]> = Arc::new([event(&kv)]);
@@ -76,6 +76,6 @@ fn publishing(watchers: u64, told: u64, range: impl Fn(u64) -> KeyRange) -> Run 
     })
 }
 
-fn event(kv: &Bytes) -> Event {
+fn event(kv: &Pair) -> Event {
     Event { kind: EventKind::Put, key: input::key(0), kv: kv.clone(), prev: None }
 }

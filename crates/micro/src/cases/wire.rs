@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use bytes::Bytes;
+use mvcc::kv::Pair;
 use prost::Message as _;
 use proto::StoredKeyValue;
 use proto::entry::{EntryPayload, decode_payload};
@@ -38,8 +38,8 @@ pub(super) fn log_entry() -> Run {
 
 /// A reply of a thousand stored pairs.
 pub(super) fn range_reply() -> Run {
-    let pair = |number| input::row(number + 2, number).value.unwrap_or_default();
-    let pairs: Vec<Bytes> = (0..1_000).map(pair).collect();
+    let pair = |number| Pair::from(&input::row(number + 2, number).value.unwrap_or_default()[..]);
+    let pairs: Vec<Pair> = (0..1_000).map(pair).collect();
     Box::new(move || {
         let header = Some(ResponseHeader::default());
         let kvs = pairs.iter().cloned().map(StoredKeyValue).collect();

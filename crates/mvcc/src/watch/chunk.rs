@@ -17,7 +17,7 @@ use types::RevKey;
 
 use super::PieceSize;
 use crate::history::{History, HistoryFault};
-use crate::kv::KvView;
+use crate::kv::{KvView, Pair};
 use crate::store::Store;
 use crate::txn::{Event, EventKind};
 
@@ -118,7 +118,8 @@ impl Chunk {
     /// When the rows cannot be read.
     pub fn fetch(&mut self, history: &dyn History) -> Result<(), HistoryFault> {
         for (place, position, revision) in std::mem::take(&mut self.wanted) {
-            self.revisions[place].1[position].prev = history.value(revision)?;
+            self.revisions[place].1[position].prev =
+                history.value(revision)?.map(|row| Pair::from(&row[..]));
         }
         Ok(())
     }
@@ -135,9 +136,9 @@ fn event(revision: i64, tombstone: bool, row: &Bytes) -> Result<Event, HistoryFa
     let view = KvView::parse(row).map_err(|error| HistoryFault(error.to_string()))?;
     let key = row.slice_ref(view.key);
     Ok(if tombstone {
-        let kv = KvView { key: &key, mod_revision: revision, ..KvView::default() }.encode();
+        let kv = KvView { key: &key, mod_revision: revision, ..KvView::default() }.encode_pair();
         Event { kind: EventKind::Delete, key, kv, prev: None }
     } else {
-        Event { kind: EventKind::Put, key, kv: row.clone(), prev: None }
+        Event { kind: EventKind::Put, key, kv: Pair::from(&row[..]), prev: None }
     })
 }

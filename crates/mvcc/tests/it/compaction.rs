@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mvcc::kv::KvView;
-use mvcc::{Restorer, Store};
+use mvcc::{Restorer, Run, Store};
 use types::{EtcdError, LeaseId, RevKey};
 
 use crate::rows::{Fixture, bytes, put, put_op, range, show_all, success};
@@ -181,8 +181,8 @@ fn attachments_follow_from_the_latest_pairs() {
 fn bad_rows_are_faults() {
     let pair = KvView { key: b"k", ..KvView::default() }.encode();
     let push = |rows: &[(RevKey, Bytes)]| {
-        let mut restorer = Restorer::new(None, None);
-        rows.iter().try_for_each(|(at, pair)| restorer.push(*at, false, pair.clone()))
+        let mut run = Run::default();
+        rows.iter().try_for_each(|(at, pair)| run.push(*at, false, pair))
     };
     let at = |main, sub| (RevKey::new(main, sub), pair.clone());
     assert!(push(&[at(2, 0), at(2, 1), at(3, 0)]).is_ok());

@@ -6,7 +6,7 @@
 //! rank in a sorted range, whose order etcd leaves open, are in key order.
 
 use bytes::Bytes;
-use mvcc::kv::KvView;
+use mvcc::kv::{KvView, Pair};
 use mvcc::{DeleteReply, OpReply, PutReply, RangeReply, TxnReply};
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request;
@@ -211,7 +211,7 @@ fn compare(body: &Value) -> Compare {
     }
 }
 
-fn show_pair(pair: &Bytes) -> Value {
+fn show_pair(pair: &Pair) -> Value {
     let view = KvView::parse(pair).unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     json!([
@@ -224,7 +224,7 @@ fn show_pair(pair: &Bytes) -> Value {
     ])
 }
 
-fn show_pairs(pairs: &[Bytes]) -> Value {
+fn show_pairs(pairs: &[Pair]) -> Value {
     pairs.iter().map(show_pair).collect()
 }
 

@@ -116,7 +116,7 @@ impl Model {
         keys.filter(|other| self.visible(other, at).is_some()).cloned().collect()
     }
 
-    fn encode(key: &str, revision: RevKey, pair: &Pair) -> Bytes {
+    fn encode(key: &str, revision: RevKey, pair: &Pair) -> mvcc::kv::Pair {
         let message = KeyValue {
             key: key.as_bytes().to_vec(),
             create_revision: pair.create,
@@ -128,7 +128,7 @@ impl Model {
         message.encode_to_vec().into()
     }
 
-    fn range(&self, request: &RangeRequest) -> Result<(Vec<Bytes>, bool, i64), EtcdError> {
+    fn range(&self, request: &RangeRequest) -> Result<(Vec<mvcc::kv::Pair>, bool, i64), EtcdError> {
         if request.revision > self.current {
             return Err(EtcdError::FutureRev);
         }

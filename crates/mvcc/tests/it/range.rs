@@ -192,7 +192,7 @@ fn pieces(store: &Store, request: &RangeRequest, wanted: (usize, usize)) -> (Vec
 }
 
 #[test]
-fn pieces_are_bounded_and_what_is_only_counted_is_counted_in_few_steps() {
+fn pieces_are_bounded_and_what_is_only_counted_is_not_visited() {
     let mut fixture = Fixture::default();
     for key in 0..2500 {
         let pair = PutRequest { value: vec![b'v'; 100].into(), ..put(&format!("{key:04}"), "") };
@@ -200,10 +200,44 @@ fn pieces_are_bounded_and_what_is_only_counted_is_counted_in_few_steps() {
     }
     let all = range("\0", "\0");
     let count_only = RangeRequest { count_only: true, ..all.clone() };
-    assert_eq!(pieces(&fixture.store, &count_only, (10, 1000)), (vec![0], 3));
+    assert_eq!(pieces(&fixture.store, &count_only, (10, 1000)), (vec![0], 1));
     let limited = RangeRequest { limit: 9, ..all.clone() };
-    assert_eq!(pieces(&fixture.store, &limited, (10, usize::MAX)), (vec![9], 4));
-    assert_eq!(pieces(&fixture.store, &limited, (10, 500)), (vec![5, 4], 5));
+    assert_eq!(pieces(&fixture.store, &limited, (10, usize::MAX)), (vec![9], 1));
+    assert_eq!(pieces(&fixture.store, &limited, (10, 500)), (vec![5, 4], 2));
     assert_eq!(pieces(&fixture.store, &limited, (10, 0)).0, [1; 9]);
     assert_eq!(pieces(&fixture.store, &all, (2000, usize::MAX)), (vec![2000, 500], 3));
+    // The index counts what is live now: at an older revision the keys are visited.
+    let revision = fixture.store.current_revision();
+    let _ = fixture.delete("1007", "");
+    let _ = fixture.put("9999", "");
+    let count_before = RangeRequest { revision, ..count_only };
+    assert_eq!(pieces(&fixture.store, &count_before, (10, 1000)), (vec![0], 3));
+    let limited_before = RangeRequest { revision, ..limited };
+    assert_eq!(pieces(&fixture.store, &limited_before, (10, usize::MAX)), (vec![9], 4));
+}
+
+#[test]
+fn counts_leave_deleted_keys_out_and_filters_out_of_account() {
+    let mut fixture = Fixture::default();
+    for key in 0..300 {
+        let _ = fixture.put(Box::leak(format!("{key:03}").into_boxed_str()), "");
+    }
+    let _ = fixture.delete("100", "150");
+    for (key, end, count) in [
+        ("000", "\0", 250),
+        ("090", "160", 20),
+        ("100", "150", 0),
+        ("160", "090", 0),
+        ("007", "", 1),
+    ] {
+        for request in [
+            RangeRequest { count_only: true, ..range(key, end) },
+            RangeRequest { limit: 3, ..range(key, end) },
+            RangeRequest { limit: 3, max_mod_revision: 5, ..range(key, end) },
+            RangeRequest { limit: 3, sort_order: 2, sort_target: 2, ..range(key, end) },
+            range(key, end),
+        ] {
+            assert_eq!(fixture.range(&request).unwrap().count, count, "{request:?}");
+        }
+    }
 }

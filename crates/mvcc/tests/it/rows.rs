@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use mvcc::kv::{KvView, key_of};
-use mvcc::{History, HistoryFault, Outcome, RangeReply, Restored, Store, TxnReply};
+use mvcc::kv::{KvView, Pair, key_of};
+use mvcc::{History, HistoryFault, Outcome, RangeReply, Restored, Restorer, Run, Store, TxnReply};
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use types::{Bucket, EtcdError, LeaseId, Op, RevKey};
@@ -45,7 +45,29 @@ impl Rows {
 
     pub(crate) fn restore(&self) -> Restored {
         let rows = self.key.iter().map(|(at, (kind, pair))| (*at, *kind, pair.clone()));
-        Store::restore(rows, self.finished, self.scheduled).unwrap()
+        let restored = Store::restore(rows, self.finished, self.scheduled).unwrap();
+        restored.store.check_invariants();
+        for (run_len, chunk_len) in [(1, 1), (3, 2), (7, 3)] {
+            assert_eq!(self.restore_in_runs(run_len, chunk_len), restored);
+        }
+        restored
+    }
+
+    /// As several threads would, and with chunks that are sorted before the run is complete.
+    fn restore_in_runs(&self, run_len: usize, chunk_len: usize) -> Restored {
+        let mut restorer = Restorer::new(self.finished, self.scheduled);
+        let rows: Vec<_> = self.key.iter().collect();
+        for rows in rows.chunks(run_len) {
+            let mut run = Run::default();
+            for chunk in rows.chunks(chunk_len) {
+                for (at, (kind, pair)) in chunk {
+                    run.push(**at, *kind, pair).unwrap();
+                }
+                run.sort();
+            }
+            restorer.add(run).unwrap();
+        }
+        restorer.finish().unwrap()
     }
 
     /// At most `len` rows behind `after` up to main revision `at`, with their user keys.
@@ -197,7 +219,8 @@ pub(crate) fn success(ops: Vec<RequestOp>) -> TxnRequest {
 }
 
 /// A pair in one line: `key=value create/mod/version lease`.
-pub(crate) fn show(pair: &Bytes) -> String {
+pub(crate) fn show(pair: impl AsRef<[u8]>) -> String {
+    let pair = pair.as_ref();
     let view = KvView::parse(pair).unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (key, value) = (text(view.key), text(view.value));
@@ -206,6 +229,6 @@ pub(crate) fn show(pair: &Bytes) -> String {
     format!("{key}={value} {create}/{modified}/{version}{lease}")
 }
 
-pub(crate) fn show_all(pairs: &[Bytes]) -> Vec<String> {
+pub(crate) fn show_all(pairs: &[Pair]) -> Vec<String> {
     pairs.iter().map(show).collect()
 }

@@ -207,6 +207,37 @@ fn reads_see_earlier_writes_and_their_revision() {
     assert_eq!(revisions, [(RevKey::new(5, 0), false), (RevKey::new(5, 1), true)]);
 }
 
+/// The index is ahead of the revision that is read.
+#[test]
+fn a_range_behind_writes_reads_and_counts_the_revision_it_names() {
+    let mut fixture = Fixture::default();
+    fixture.put("a", "1");
+    fixture.put("b", "1");
+    let range_at = |revision, count_only| {
+        let range = RangeRequest { revision, count_only, limit: 9, ..range("a", "z") };
+        op(Request::RequestRange(range))
+    };
+    let ops = vec![
+        delete_op("a", ""),
+        put_op("c", "2"),
+        range_at(3, true),
+        range_at(3, false),
+        range_at(0, true),
+        range_at(0, false),
+    ];
+    let replies = fixture.txn(&success(ops)).unwrap().reply.responses;
+    let counts: Vec<(i64, usize)> = replies
+        .iter()
+        .filter_map(|reply| match reply {
+            OpReply::Range(reply) => Some((reply.count, reply.kvs.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [(2, 0), (2, 2), (2, 0), (2, 2)]);
+    assert_eq!(show_reply(&replies[3]), "range 4 [a=1 2/2/1, b=1 3/3/1]");
+    assert_eq!(show_reply(&replies[5]), "range 4 [b=1 3/3/1, c=2 4/4/1]");
+}
+
 fn show_reply(reply: &OpReply) -> String {
     match reply {
         OpReply::Range(reply) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mvcc::kv::KvView;
+use mvcc::kv::{KvView, Pair};
 use mvcc::watch::{Chunk, Created, Refusal, Sink, Start, WatchSpec, WatcherKey, Watchers};
 use mvcc::{Event, EventKind};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// What a watcher was told, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
-    Events { header: i64, events: Vec<(EventKind, Bytes, i64, Option<Bytes>)> },
+    Events { header: i64, events: Vec<(EventKind, Bytes, i64, Option<Pair>)> },
     Compacted(i64),
     Progress(i64),
 }
@@ -312,8 +312,8 @@ fn filters_drop_and_previous_pairs_come_live_and_from_history() {
                 Told::Events { events, .. } => events,
                 Told::Compacted(_) | Told::Progress(_) => Vec::new(),
             });
-            let view = |(_, _, revision, prev): (EventKind, Bytes, i64, Option<Bytes>)| {
-                let value = |pair: Bytes| KvView::parse(&pair).unwrap().value.to_vec();
+            let view = |(_, _, revision, prev): (EventKind, Bytes, i64, Option<Pair>)| {
+                let value = |pair: Pair| KvView::parse(&pair).unwrap().value.to_vec();
                 (revision, prev.map(value))
             };
             events.map(view).collect::<Vec<_>>()

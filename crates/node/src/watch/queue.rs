@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use mvcc::Event;
 use mvcc::watch::{Refusal, Sink, WatcherKey};
 use tokio::sync::Notify;
@@ -243,16 +242,17 @@ impl Sink for Queues<'_> {
 }
 
 pub(super) fn event_bytes(event: &Event) -> usize {
-    event.key.len() + event.kv.len() + event.prev.as_ref().map_or(0, Bytes::len)
+    event.key.len() + event.kv.len() + event.prev.as_ref().map_or(0, |prev| prev.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use mvcc::EventKind;
 
     fn offer(queue: &Queue, bytes: usize) -> bool {
-        let kv = Bytes::from(vec![b'x'; bytes]);
+        let kv = vec![b'x'; bytes].into();
         let event = Event { kind: EventKind::Put, key: Bytes::from("k"), kv, prev: None };
         queue.offer(WatchItem::Events { id: 0, prev_kv: false, revision: 2, events: vec![event] })
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mvcc::kv::KvView;
+use mvcc::kv::{KvView, Pair};
 use mvcc::watch::{Chunk, Created, Sink, Start, WatchSpec, WatcherKey, Watchers};
 use mvcc::{Event, EventKind};
 use node::OverlayHistory;
@@ -292,7 +292,7 @@ impl Sink for Queues<'_> {
 }
 
 fn watched(event: &Event, prev_kv: bool) -> WatchedEvent {
-    let value = |pair: &Bytes| {
+    let value = |pair: &Pair| {
         let view = KvView::parse(pair).ok()?;
         Some(String::from_utf8_lossy(view.value).into_owned())
     };

@@ -341,7 +341,7 @@ pub(crate) fn revision(header: &Option<ResponseHeader>) -> i64 {
 
 #[track_caller]
 fn decode(pair: &StoredKeyValue) -> KeyValue {
-    KeyValue::decode(pair.0.clone()).expect("a pair")
+    KeyValue::decode(&pair.0[..]).expect("a pair")
 }
 
 /// The answer is this refusal.

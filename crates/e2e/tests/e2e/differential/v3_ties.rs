@@ -32,7 +32,7 @@ fn range(request: &Bytes, reply: &Bytes) -> Option<Bytes> {
         return None;
     }
     let mut reply = RangeResponse::decode(reply.clone()).ok()?;
-    let pair = |kv: &StoredKeyValue| KeyValue::decode(kv.0.clone()).ok();
+    let pair = |kv: &StoredKeyValue| KeyValue::decode(&kv.0[..]).ok();
     let pairs: Option<Vec<KeyValue>> = reply.kvs.iter().map(pair).collect();
     let mut groups: Vec<(Rank, Vec<(Bytes, StoredKeyValue)>)> = Vec::new();
     for (kv, stored) in pairs?.into_iter().zip(std::mem::take(&mut reply.kvs)) {
@@ -56,7 +56,7 @@ fn range(request: &Bytes, reply: &Bytes) -> Option<Bytes> {
     let cut = if reply.more { groups.len().saturating_sub(1) } else { groups.len() };
     for (number, (_, mut group)) in groups.into_iter().enumerate() {
         group.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let unknown = StoredKeyValue(Bytes::new());
+        let unknown = StoredKeyValue::default();
         reply.kvs.extend(
             group.into_iter().map(
                 |(_, stored)| {
@@ -133,6 +133,6 @@ mod tests {
         );
         let cut = settled(&[("b", 1), ("c", 2), ("a", 2)], true);
         assert_eq!(cut[..1], pairs(&[("b", 1)]));
-        assert_eq!(cut[1..], [StoredKeyValue(Bytes::new()), StoredKeyValue(Bytes::new())]);
+        assert_eq!(cut[1..], [StoredKeyValue::default(), StoredKeyValue::default()]);
     }
 }

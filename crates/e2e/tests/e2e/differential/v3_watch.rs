@@ -118,7 +118,7 @@ impl Oracle {
 }
 
 fn decode_kv(kv: &StoredKeyValue) -> Option<KeyValue> {
-    KeyValue::decode(kv.0.clone()).ok()
+    KeyValue::decode(&kv.0[..]).ok()
 }
 
 /// Keys from one to another, as requests have it.

@@ -137,7 +137,7 @@ impl Client {
             };
             let reply = self.kv().range(request).await?.into_inner();
             for stored in reply.kvs {
-                let kv = KeyValue::decode(stored.0)
+                let kv = KeyValue::decode(&stored.0[..])
                     .map_err(|error| tonic::Status::data_loss(error.to_string()))?;
                 let row = Row { value: kv.value, mod_revision: kv.mod_revision };
                 rows.insert(String::from_utf8_lossy(&kv.key).into_owned(), row);

@@ -393,8 +393,8 @@ impl fmt::Display for Seen {
     }
 }
 
-fn decode(bytes: &bytes::Bytes) -> KeyValue {
-    KeyValue::decode(bytes.clone()).expect("a pair")
+fn decode(bytes: &[u8]) -> KeyValue {
+    KeyValue::decode(bytes).expect("a pair")
 }
 
 fn send(requests: &UnboundedSender<WatchRequest>, request: RequestUnion) {

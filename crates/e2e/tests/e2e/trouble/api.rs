@@ -103,7 +103,7 @@ pub(super) fn response_within(stream: &mut Stream, patience: Duration) -> Option
 }
 
 pub(super) fn pair(stored: &StoredKeyValue) -> KeyValue {
-    KeyValue::decode(stored.0.clone()).expect("a pair")
+    KeyValue::decode(&stored.0[..]).expect("a pair")
 }
 
 pub(super) fn revision(header: &Option<ResponseHeader>) -> i64 {
