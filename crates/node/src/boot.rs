@@ -368,6 +368,9 @@ fn assemble(
     })
 }
 
+/// A database that was checked, and the state in it.
+type Opened = (Box<dyn Engine>, (Machine, Restored));
+
 /// Checks the database and restores the state from it, side by side where that is wanted. Nothing that
 /// was restored is used before the check has passed.
 fn restore(
@@ -375,7 +378,7 @@ fn restore(
     database: UncheckedEngine,
     settings: Settings,
     base: SnapshotBase,
-) -> Result<(Box<dyn Engine>, (Machine, Restored)), BootError> {
+) -> Result<Opened, BootError> {
     let view = database.view();
     let restore = move || Machine::restore(&ViewSource(view.as_ref()), settings, base);
     if !options.restores_beside_check {

@@ -7,6 +7,7 @@
 //!             has it durable; a failed write or sync stops the member.
 //! Source:     design.md 2 and 5; raft-library.md 3.
 
+mod alone;
 pub mod boot;
 mod checkpoint;
 pub mod counters;

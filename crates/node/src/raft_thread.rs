@@ -53,14 +53,14 @@ impl RaftThread {
             self.work();
             self.publish();
         }
-        self.shared.set_sole_term(None);
+        self.shared.alone.set_sole_term(None);
     }
 
     /// Executes what follows from the inputs, and from what could be written at once.
     fn work(&mut self) {
         loop {
             let effects = self.driver.drain();
-            self.shared.set_sole_term(self.driver.sole_term());
+            self.shared.alone.set_sole_term(self.driver.sole_term());
             let Some(written) = self.execute(effects) else { return };
             self.driver.step(Input::Persisted(written));
         }

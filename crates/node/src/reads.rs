@@ -58,7 +58,7 @@ impl Handle {
     /// Why that could not be established in time.
     pub async fn linearize(&self) -> Result<(), EtcdError> {
         let shared = &self.inner().shared;
-        if shared.is_up_to_date() {
+        if shared.alone.is_up_to_date() {
             return Ok(());
         }
         let counters = &shared.counters;

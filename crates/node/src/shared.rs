@@ -13,6 +13,7 @@ use mvcc::{History, HistoryFault};
 use tokio::sync::watch;
 use types::{Bucket, LogIndex, NodeId, RevKey, Term};
 
+use crate::alone::Alone;
 use crate::beat::Beat;
 use crate::counters::Counters;
 use crate::inbox::Inbox;
@@ -72,11 +73,7 @@ pub(crate) struct Shared {
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
-    /// The term that this member leads as the only voter, else 0; written by the raft thread before
-    /// any message that could make it untrue for others.
-    sole_term: AtomicU64,
-    /// The term whose first entry was applied last.
-    begun_term: AtomicU64,
+    pub(crate) alone: Alone,
     /// Whether this member is a learner, kept beside the machine for whoever cannot wait for a lock.
     pub(crate) is_learner: AtomicBool,
     /// Whether this member has published itself since it was started.
@@ -126,8 +123,7 @@ impl Shared {
             commit: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
-            sole_term: AtomicU64::new(0),
-            begun_term: AtomicU64::new(0),
+            alone: Alone::default(),
             is_learner,
             published_self: watch::Sender::new(false),
             compacted: watch::Sender::new(0),
@@ -187,23 +183,6 @@ impl Shared {
 
     pub(crate) fn applied(&self) -> LogIndex {
         LogIndex(self.applied.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_sole_term(&self, term: Option<Term>) {
-        self.sole_term.store(term.map_or(0, |term| term.0), Ordering::SeqCst);
-    }
-
-    /// The first entry of this term is applied, and with it everything of the terms before.
-    pub(crate) fn term_begun(&self, term: Term) {
-        self.begun_term.store(term.0, Ordering::SeqCst);
-    }
-
-    /// Whether what this member has applied holds everything that was ever acknowledged: it alone
-    /// decides what is committed, acknowledges only what it has applied, and has applied what was
-    /// committed before it came to lead (decision 0023).
-    pub(crate) fn is_up_to_date(&self) -> bool {
-        let term = self.sole_term.load(Ordering::SeqCst);
-        term != 0 && self.begun_term.load(Ordering::SeqCst) == term
     }
 
     pub(crate) fn committed(&self) -> LogIndex {
