@@ -14,22 +14,39 @@ use std::fmt::Write as _;
 /// and form feed have no short form in the Go that built 3.4.23.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // Go escapes U+FFFD only where it stands for broken bytes. A `String` holds it already
-            // replaced, and broken bytes are by far the likelier origin.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{fffd}' | '\0'..='\u{1f}' => {
-                push_escape(out, u32::from(c));
-            }
-            _ => out.push(c),
+    let mut rest = text;
+    // Whole runs of plain text at a time: most texts are one.
+    while let Some(at) = rest.bytes().position(may_need_escape) {
+        out.push_str(&rest[..at]);
+        let mut chars = rest[at..].chars();
+        if let Some(c) = chars.next() {
+            push_escaped(out, c);
         }
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+/// Whether a character that begins with this byte may be escaped.
+fn may_need_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0..=0x1f | 0xe2 | 0xef)
+}
+
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        // Go escapes U+FFFD only where it stands for broken bytes. A `String` holds it already
+        // replaced, and broken bytes are by far the likelier origin.
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{fffd}' | '\0'..='\u{1f}' => {
+            push_escape(out, u32::from(c));
+        }
+        _ => out.push(c),
+    }
 }
 
 fn push_escape(out: &mut String, code: u32) {
@@ -137,6 +154,9 @@ mod tests {
             ("\n\r\t", r#""\n\r\t""#),
             ("\0\u{8}\u{c}\u{1f}", r#""\u0000\u0008\u000c\u001f""#),
             ("\u{2028}\u{2029}", r#""\u2028\u2029""#),
+            // Those that begin like an escaped one, inside of runs and at both ends.
+            ("\u{2019}a<b\u{2027}c\u{ff01}", "\"\u{2019}a\\u003cb\u{2027}c\u{ff01}\""),
+            ("", "\"\""),
             ("\u{7f}\u{fffd}ü😀", "\"\u{7f}\\ufffdü😀\""),
         ];
         for (text, expected) in cases {
