@@ -70,6 +70,30 @@ async fn streams_come_back_after_a_cut() {
     b.stop().await;
 }
 
+/// A cut alone may be anything; that the port is closed behind it says that the process has ended.
+#[tokio::test]
+async fn peer_is_gone_when_its_port_closes_behind_a_stream() {
+    let (a, b) = (Member::start(0xa).await, Member::start(0xb).await);
+    let (cut, open) = watch::channel(true);
+    let (listener, address) = listen().await;
+    tokio::spawn(relay(listener, b.address.clone(), open.clone()));
+    a.transport.add_peer(b.id, &[format!("http://{address}")]);
+    b.knows(&a);
+    let connected = || a.transport.active_since(b.id).is_some();
+    until(connected).await;
+
+    cut.send_replace(false);
+    until(|| a.transport.active_since(b.id).is_none()).await;
+    cut.send_replace(true);
+    until(connected).await;
+    assert_eq!(a.node.with(|seen| seen.gone.clone()), []);
+
+    drop((cut, open));
+    until(|| a.node.with(|seen| seen.gone.contains(&b.id))).await;
+    a.stop().await;
+    b.stop().await;
+}
+
 async fn open_stream(member: &Member) -> TcpStream {
     let mut stream = TcpStream::connect(&member.address).await.unwrap();
     let headers = raft_headers("b");

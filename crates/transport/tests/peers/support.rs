@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Seen {
     pub(crate) messages: Vec<Message>,
     pub(crate) unreachable: Vec<NodeId>,
+    pub(crate) gone: Vec<NodeId>,
     pub(crate) snapshots: Vec<(NodeId, bool)>,
     pub(crate) removed_calls: usize,
     pub(crate) extra: Vec<(String, Bytes)>,
@@ -76,6 +77,10 @@ impl PeerApi for FakeNode {
 
     fn unreachable(&self, id: NodeId) {
         self.seen.lock().unwrap().unreachable.push(id);
+    }
+
+    fn gone(&self, id: NodeId) {
+        self.seen.lock().unwrap().gone.push(id);
     }
 
     fn snapshot_sent(&self, id: NodeId, ok: bool) {
