@@ -152,8 +152,10 @@ impl Store {
     }
 }
 
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// The bounds of a range of more than one key.
-fn bounds(range: &KeyRange) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+fn bounds(range: &KeyRange) -> Option<Bounds<'_>> {
     match range {
         KeyRange::One(_) => None,
         KeyRange::Interval(start, end) => Some((Bound::Included(start), Bound::Excluded(end))),

@@ -48,11 +48,13 @@ pub fn decode_payload(data: &Bytes) -> Result<EntryPayload, DecodeError> {
 }
 
 fn decode_v3(data: &Bytes) -> Result<EntryPayload, String> {
-    let request = InternalRaftRequest::decode(data.clone()).map_err(|error| error.to_string())?;
+    // In its box from the beginning: it is large, and every member decodes every entry.
+    let request =
+        Box::<InternalRaftRequest>::decode(data.clone()).map_err(|error| error.to_string())?;
     // Presence counts, not content, so the generated type (plain bytes) cannot tell.
     match embedded_v2(data).map_err(|error| error.to_string())? {
         Some(v2) => Ok(EntryPayload::V2(v2)),
-        None => Ok(EntryPayload::V3(Box::new(request))),
+        None => Ok(EntryPayload::V3(request)),
     }
 }
 

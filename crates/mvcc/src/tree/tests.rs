@@ -163,7 +163,10 @@ fn check<const MAX: usize>(
     }
 }
 
-fn run<const MAX: usize>(steps: &[(Action, Bound<Vec<u8>>, Bound<Vec<u8>>)]) {
+/// What is done, and the bounds that are looked at after it.
+type Step = (Action, Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+fn run<const MAX: usize>(steps: &[Step]) {
     let (mut tree, mut model) = (Tree::<Item, MAX>::default(), Model::new());
     for (value, (action, lower, upper)) in (0..).zip(steps) {
         act(&mut tree, &mut model, action, value);
@@ -186,7 +189,7 @@ proptest! {
 }
 
 fn number(number: usize) -> Item {
-    Item { key: format!("{number:06}").into_bytes(), live: number % 2 == 0, value: 0 }
+    Item { key: format!("{number:06}").into_bytes(), live: number.is_multiple_of(2), value: 0 }
 }
 
 #[test]
