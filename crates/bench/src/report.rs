@@ -4,11 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::options::Options;
+
 /// One load on one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// Name of the load.
     pub load: String,
+    /// With which options.
+    pub parameters: Options,
     /// Requests answered rightly within the measured window.
     pub requests: u64,
     /// Requests that failed at any time, warm-up included.
