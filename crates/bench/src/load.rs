@@ -11,7 +11,9 @@ pub mod options;
 
 mod channel;
 mod engine;
+mod fanout;
 mod keys;
+mod lease;
 mod message;
 mod prepare;
 mod process;
@@ -19,6 +21,8 @@ mod processes;
 mod schedule;
 mod tally;
 mod unary;
+mod v2;
+mod watch;
 
 use anyhow::{Context as _, Result};
 use tokio::task::LocalSet;
@@ -66,7 +70,7 @@ pub fn measure(options: &Options) -> Result<LoadReport> {
     let found = block_on(prepare::prepare(options))?;
     let outcome = if options.processes == 1 {
         let job = Job { options: options.clone(), process: 0, found };
-        block_on(process::run(&job, || Ok(())))?
+        block_on(process::run(&job, &mut || Ok(())))?
     } else {
         processes::run(options, found)?
     };

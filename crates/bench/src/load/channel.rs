@@ -104,16 +104,6 @@ impl Channel {
         reply.whole().await
     }
 
-    /// Sends one framed message whose answer is a stream.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub(super) async fn stream(&mut self, head: &Head, frame: Bytes) -> Result<Reply, Failure> {
-        let (reply, mut stream) = self.begin(head).await?;
-        stream.send_data(frame, true)?;
-        Ok(reply)
-    }
-
     /// Opens a stream in both directions.
     ///
     /// # Errors

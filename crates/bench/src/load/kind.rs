@@ -124,11 +124,6 @@ impl Kind {
         matches!(self, Self::Delete | Self::Fill)
     }
 
-    fn is_built(self) -> bool {
-        let leases = matches!(self, Self::PutLease | Self::Keepalive);
-        !self.is_v2() && !self.is_fan_out() && !leases && self != Self::WatchCatchUp
-    }
-
     /// Default of `--limit`.
     pub(super) fn limit(self) -> u64 {
         if self == Self::WatchCatchUp { 10_000 } else { 1000 }
@@ -148,9 +143,6 @@ impl Kind {
     /// When options do not go together for this load.
     pub(super) fn check(self, options: &Options) -> Result<()> {
         let Options { keys, limit, processes, .. } = *options;
-        if !self.is_built() {
-            bail!("the load {self} is not built yet");
-        }
         if self.is_v2() && options.outstanding != 1 {
             bail!("v2 has one request under way per connection: --outstanding 1");
         }

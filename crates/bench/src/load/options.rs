@@ -13,7 +13,7 @@ usage: bench load --endpoint http://HOST:PORT[,...] --load NAME [OPTION]...
 loads: fill put put-lease get get-serializable range page keys-only count-only txn delete mixed
        watch-one watch-many watch-catch-up keepalive v2-set v2-get v2-quorum-get v2-watch
   --connections N    default 100; v2 loads: one request under way on each
-  --outstanding N    requests under way per connection (default 10)
+  --outstanding N    requests under way per connection (default 10); watch-one: writes under way
   --keys N           different keys (default 100000)
   --key-bytes N      size of keys (default 64); loads with equal sizes share their keys
   --value-bytes N    size of values (default 256)

@@ -9,11 +9,16 @@ use tokio::task::JoinSet;
 use super::channel::Channel;
 use super::engine::{Engine, Outcome};
 use super::keys::Picker;
+use super::kind::Kind;
 use super::options::{Distribution, Length, Options};
 use super::prepare::Found;
 use super::schedule::Schedule;
-use super::unary::{self, Plan, Source};
+use super::unary::{Plan, Source};
+use super::{lease, unary, v2, watch};
 use crate::numbers::{float, size};
+
+/// Leases of the load `put-lease`, all processes together.
+const LEASES: u64 = 1000;
 
 /// A process's part of a load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,8 +49,18 @@ impl Job {
         Schedule::new(options.warm_up, length, rate)
     }
 
+    /// Its connections.
+    pub(super) fn connections(&self) -> u64 {
+        self.share(self.options.connections)
+    }
+
+    /// Its requests under way.
+    pub(super) fn senders(&self) -> u64 {
+        self.connections() * self.options.outstanding
+    }
+
     /// Its chooser of keys.
-    fn picker(&self) -> Picker {
+    pub(super) fn picker(&self) -> Picker {
         let Options { keys, seed, processes, .. } = self.options;
         let is_used_up = self.options.load.uses_keys_up();
         let distribution =
@@ -61,14 +76,14 @@ impl Job {
         Engine::start(self.schedule(), pids, senders)
     }
 
-    /// Its connections.
+    /// Connects.
     ///
     /// # Errors
     /// When there is no server.
-    pub(super) async fn connect(&self, connections: u64) -> Result<Vec<Channel>> {
+    pub(super) async fn connect(&self) -> Result<Vec<Channel>> {
         let endpoints = &self.options.endpoints;
         let mut channels = Vec::new();
-        for (_, endpoint) in (0..connections).zip(endpoints.iter().cycle()) {
+        for (_, endpoint) in (0..self.connections()).zip(endpoints.iter().cycle()) {
             channels.push(Channel::connect(endpoint).await?);
         }
         Ok(channels)
@@ -79,22 +94,34 @@ impl Job {
 ///
 /// # Errors
 /// When servers do not answer.
-pub(super) async fn run(job: &Job, ready: impl FnOnce() -> Result<()>) -> Result<Outcome> {
-    let channels = job.connect(job.share(job.options.connections)).await?;
-    let plan = Plan::new(&job.options, &channels[0], job.found.count, &[])?;
+pub(super) async fn run(job: &Job, ready: &mut dyn FnMut() -> Result<()>) -> Result<Outcome> {
+    match job.options.load {
+        Kind::Keepalive => lease::keep_alive(job, ready).await,
+        Kind::WatchOne | Kind::WatchMany => watch::fan_out(job, ready).await,
+        Kind::WatchCatchUp => watch::catch_up(job, ready).await,
+        Kind::V2Set | Kind::V2Get | Kind::V2QuorumGet => v2::run(job, ready).await,
+        Kind::V2Watch => v2::watch(job, ready).await,
+        _ => one_reply(job, ready).await,
+    }
+}
+
+/// One request, one reply.
+async fn one_reply(job: &Job, ready: &mut dyn FnMut() -> Result<()>) -> Result<Outcome> {
+    let channels = job.connect().await?;
+    let leases = match job.options.load {
+        Kind::PutLease => lease::grant(&channels, job.share(LEASES).max(1)).await?,
+        _ => Vec::new(),
+    };
+    let plan = Rc::new(Plan::new(&job.options, &channels[0], job.found.count, &leases)?);
     ready()?;
-    let (plan, picker) = (Rc::new(plan), job.picker());
-    let outstanding = size(job.options.outstanding);
-    let engine = job.start(job.share(job.options.connections) * job.options.outstanding);
+    let picker = job.picker();
+    let engine = job.start(job.senders());
     let mut senders = JoinSet::new();
     // Connection by connection: the first requests do not all go to one.
-    for round in 0..outstanding {
-        for (place, channel) in channels.iter().enumerate() {
-            let user = round * channels.len() + place;
-            let picker = picker.for_user(job.options.seed, job.process, user);
-            let source = Source::new(Rc::clone(&plan), picker, job.options.keys);
-            senders.spawn_local(unary::sender(Rc::clone(&engine), channel.clone(), source));
-        }
+    for (user, channel) in (0..size(job.senders())).zip(channels.iter().cycle()) {
+        let picker = picker.for_user(job.options.seed, job.process, user);
+        let source = Source::new(Rc::clone(&plan), picker, job.options.keys);
+        senders.spawn_local(unary::sender(Rc::clone(&engine), channel.clone(), source));
     }
     engine.finish(senders).await
 }

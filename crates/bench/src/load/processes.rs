@@ -128,7 +128,7 @@ pub(super) fn child() -> Result<bool> {
         anyhow::Ok(line)
     };
     let job: Job = serde_json::from_str(&read()?).context("read the job")?;
-    let outcome = super::block_on(process::run(&job, || {
+    let outcome = super::block_on(process::run(&job, &mut || {
         println!("{READY}");
         match read()?.trim_end() {
             GO => Ok(()),

@@ -20,7 +20,7 @@ use super::kind::{FILL_PUTS, Kind};
 use super::message::{self, Field, Stamp, Template};
 use super::options::Options;
 
-const PUT: &str = "/etcdserverpb.KV/Put";
+pub(super) const PUT: &str = "/etcdserverpb.KV/Put";
 pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
