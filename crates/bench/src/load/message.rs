@@ -26,7 +26,8 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Of a message in which each key to be patched is `name`, and each value `value`.
+    /// Of a message in which each key to be patched is `name`, and each value `value`. Neither begins
+    /// with the same byte twice: the length before it could be taken for its beginning.
     pub(super) fn new(message: &impl Message, name: &[u8], value: &[u8]) -> Self {
         let frame = frame(message);
         let names = places(&frame, name);
