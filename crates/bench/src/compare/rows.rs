@@ -121,13 +121,13 @@ static BARS: &[Row] = &[
         "1/8",
         Load { extra: &["--limit", "10000"], ..many("range", 4, 1) },
     ),
-    bar("count", "count-only over {keys} keys", 0.02, "1/200", many("count-only", 4, 1)),
+    bar("count", "count-only over {keys} keys", 0.02, "1/200", many("count-only", 1, 1)),
     bar(
         "page-500",
         "first page of 500 of {keys} keys",
         0.02,
         "1/200",
-        Load { extra: &["--limit", "500"], ..many("page", 4, 1) },
+        Load { extra: &["--limit", "500"], ..many("page", 1, 1) },
     ),
     bar(
         "watch-1000",
