@@ -104,7 +104,7 @@ fn is_good(answer: &Answer, wanted: &[StatusCode]) -> Result<(), Failure> {
     Err(Failure::Answer(format!("{status}: {}", String::from_utf8_lossy(body))))
 }
 
-/// Sets all keys, unless the last is there.
+/// Sets all keys, unless so many are there.
 ///
 /// # Errors
 /// When a server does not answer, or a set fails.
@@ -116,8 +116,12 @@ pub(super) async fn prepare(options: &Options) -> Result<()> {
     let plan = Rc::new(Plan::new(options)?);
     let endpoint = &options.endpoints[0];
     let mut session = Session::connect(endpoint).await?;
-    let last = session.ask(Method::GET, &plan.path(options.keys - 1), Bytes::new()).await;
-    if last.map_err(fail)?.0 == StatusCode::OK {
+    let (first, _) = plan.names.all();
+    let directory = format!("/v2/keys/{}", String::from_utf8_lossy(&first));
+    let listing = session.ask(Method::GET, &directory, Bytes::new()).await.map_err(fail)?.2;
+    // Each key has one, and the directory.
+    let listed = String::from_utf8_lossy(&listing).matches("\"createdIndex\":").count();
+    if crate::numbers::count(listed) > options.keys {
         return Ok(());
     }
     let next = Rc::new(Cell::new(0));
