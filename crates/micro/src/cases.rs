@@ -5,6 +5,7 @@
 //! Never:      work of its own.
 //! Invariants: a name keeps its meaning, or figures of different days could not be compared.
 
+mod edge;
 mod engine;
 mod log;
 mod put;
@@ -30,6 +31,10 @@ pub const CASES: &[Case] = &[
     Case::of("range/keys-only", 10, range::keys_only).per(1_000, "key"),
     Case::of("range/page", 10, range::page),
     Case::of("range/count", 10, range::count),
+    // The thread of a connection alone, the client's end included.
+    Case::of("edge/put", 200, edge::put),
+    Case::of("edge/get-linearizable", 200, edge::get_linearizable),
+    Case::of("edge/get-serializable", 200, edge::get_serializable),
     Case::of("index/put", 1_000, put::index_put),
     Case::of("index/insert", 1_000, put::index_insert),
     Case::of("watch/one-key", 20, watch::one_key).per(watch::WATCHERS, "event"),
