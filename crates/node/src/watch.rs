@@ -9,9 +9,10 @@
 //! Owns:       the table of watchers, the queues of all streams, what waits to be published.
 //! Uses:       `mvcc::watch` for every decision; `Shared` to read history.
 //! Never:      makes apply wait: when too much waits, it is dropped and read from history instead.
-//! Invariants: locks are taken in this order: table, queue; neither while history is read.
+//! Invariants: locks are taken in this order: table, bell, queue; none while history is read.
 //! Source:     design.md 7.
 
+mod bell;
 mod history;
 mod queue;
 mod stream;
@@ -25,6 +26,7 @@ use mvcc::watch::Watchers;
 use types::limits;
 
 use crate::shared::{Shared, StopReason};
+use bell::Bells;
 use queue::{Queue, Queues};
 
 pub use queue::{WatchCharge, WatchItem};
@@ -73,6 +75,7 @@ pub(crate) struct WatchHub {
     next_stream: AtomicU64,
     queued_bytes: Arc<AtomicUsize>,
     events_sent: AtomicU64,
+    bells: Bells,
 }
 
 impl WatchHub {
@@ -89,6 +92,7 @@ impl WatchHub {
             next_stream: AtomicU64::new(0),
             queued_bytes: Arc::default(),
             events_sent: AtomicU64::new(0),
+            bells: Bells::default(),
         }
     }
 
@@ -188,7 +192,7 @@ impl WatchHub {
     }
 
     fn sink<'a>(&'a self, queues: &'a BTreeMap<u64, Arc<Queue>>) -> Queues<'a> {
-        Queues { queues, events_sent: &self.events_sent, deliveries: 0 }
+        Queues::new(queues, &self.events_sent)
     }
 
     /// How long a response to a watcher that is behind may be. A stream that is never read holds one

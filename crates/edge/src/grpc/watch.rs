@@ -33,7 +33,7 @@ use super::{GrpcOptions, reply};
 
 /// The ID in answers that are about no watcher.
 const NO_WATCHER: i64 = -1;
-/// Responses between the queue and the connection; more would only hide that nobody reads.
+/// Pieces of the queue on their way to the connection; more would only hide that nobody reads.
 const HANDOVER: usize = 1;
 
 /// Watch over one member.
@@ -72,29 +72,42 @@ impl Watch for WatchService {
             fragment_bytes: self.fragment_bytes,
         };
         tokio::spawn(session.run(request.into_inner(), self.progress_interval));
-        Ok(Response::new(Box::pin(Replies { received, last: None })))
+        Ok(Response::new(Box::pin(Replies {
+            received,
+            responses: Vec::new().into_iter(),
+            charge: None,
+        })))
     }
 }
 
-/// A response on its way, with what it holds in the stream's account.
-type Outgoing = Result<(WatchResponse, Option<WatchCharge>), Status>;
+/// Responses on their way, with what they hold in the stream's account.
+type Outgoing = Result<(Vec<WatchResponse>, WatchCharge), Status>;
 
 /// What the transport reads from. That it asks again says that what it got before has left.
 struct Replies {
     received: mpsc::Receiver<Outgoing>,
-    last: Option<WatchCharge>,
+    responses: std::vec::IntoIter<WatchResponse>,
+    charge: Option<WatchCharge>,
 }
 
 impl Stream for Replies {
     type Item = Result<WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.last = None;
-        let Some(next) = ready!(self.received.poll_recv(context)) else { return Poll::Ready(None) };
-        Poll::Ready(Some(next.map(|(response, charge)| {
-            self.last = charge;
-            response
-        })))
+        loop {
+            if let Some(response) = self.responses.next() {
+                return Poll::Ready(Some(Ok(response)));
+            }
+            self.charge = None;
+            match ready!(self.received.poll_recv(context)) {
+                Some(Ok((responses, charge))) => {
+                    self.responses = responses.into_iter();
+                    self.charge = Some(charge);
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -140,9 +153,9 @@ impl Session {
         let mut is_open = true;
         loop {
             tokio::select! {
-                (item, charge) = self.stream.next() => {
+                (items, charge) = self.stream.next() => {
                     let sent = tokio::select! {
-                        sent = self.reply(item, charge) => sent,
+                        sent = self.reply(items, charge) => sent,
                         // A client that does not read must not hold up the end.
                         () = &mut closing => return End::Status(status(EtcdError::Stopped)),
                     };
@@ -187,20 +200,22 @@ impl Session {
         self.stream.create(request.watch_id, spec, request.start_revision);
     }
 
-    /// Sends what an item says; an error when nobody listens any more.
-    async fn reply(&mut self, item: WatchItem, charge: WatchCharge) -> Result<(), ()> {
-        let response = self.response(item);
-        self.note_fragment(&response);
-        let may_split = self.fragmented.contains(&response.watch_id) && response.events.len() > 1;
-        if !may_split || response.encoded_len() < self.fragment_bytes {
-            return self.replies.send(Ok((response, Some(charge)))).await.map_err(drop);
+    /// Sends what items say; an error when nobody listens any more. All of them are handed over
+    /// together, so that they can leave in one write.
+    async fn reply(&mut self, items: Vec<WatchItem>, charge: WatchCharge) -> Result<(), ()> {
+        let mut responses = Vec::with_capacity(items.len());
+        for item in items {
+            let response = self.response(item);
+            self.note_fragment(&response);
+            let may_split =
+                self.fragmented.contains(&response.watch_id) && response.events.len() > 1;
+            if may_split && response.encoded_len() >= self.fragment_bytes {
+                responses.extend(fragments(response, self.fragment_bytes));
+            } else {
+                responses.push(response);
+            }
         }
-        let mut charge = Some(charge);
-        for part in fragments(response, self.fragment_bytes) {
-            let held = charge.take_if(|_| !part.fragment);
-            self.replies.send(Ok((part, held))).await.map_err(drop)?;
-        }
-        Ok(())
+        self.replies.send(Ok((responses, charge))).await.map_err(drop)
     }
 
     /// Keeps in mind whose responses may be split, from the answer to the creation of a watcher to

@@ -9,8 +9,13 @@ use mvcc::watch::{Refusal, Sink, WatcherKey};
 use tokio::sync::Notify;
 use types::limits;
 
+use super::bell::{self, Bell};
+
 /// What an item takes besides the events in it, bytes.
 const ITEM_BYTES: usize = 128;
+/// Bytes of items that are taken together, to be sent in one write. As much is on its way without
+/// being counted; more would only hide that nobody reads.
+const TAKEN_BYTES: usize = 32 * 1024;
 
 /// One response of a stream, without its encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +85,8 @@ struct Items {
     bytes: usize,
     /// Events were refused, whoever had them has to be told about room.
     refused: bool,
+    /// The reader is going to be told that there are items.
+    is_rung: bool,
 }
 
 /// The queue of a stream.
@@ -88,10 +95,11 @@ pub(super) struct Queue {
     /// There is an item, or room for watchers that were refused.
     changed: Notify,
     queued_bytes: Arc<AtomicUsize>,
+    bell: Arc<Bell>,
 }
 
-/// Keeps what a taken item holds in the account of its stream until it is dropped: when the transport
-/// has asked for what comes behind it.
+/// Keeps what taken items hold in the account of their stream until it is dropped: when the transport
+/// has asked for what comes behind them.
 #[must_use = "the stream counts as read as soon as this is gone"]
 pub struct WatchCharge {
     queue: Arc<Queue>,
@@ -111,14 +119,25 @@ impl Drop for WatchCharge {
 
 /// What comes out of a queue.
 pub(super) enum Taken {
-    Item(WatchItem, WatchCharge),
+    Items(Vec<WatchItem>, WatchCharge),
     /// Watchers that were refused should be given another chance.
     Room,
 }
 
 impl Queue {
-    pub(super) fn new(queued_bytes: Arc<AtomicUsize>) -> Self {
-        Self { items: Mutex::default(), changed: Notify::new(), queued_bytes }
+    /// The queue of a stream that is served by the runtime of `bell`.
+    pub(super) fn new(queued_bytes: Arc<AtomicUsize>, bell: Arc<Bell>) -> Self {
+        Self { items: Mutex::default(), changed: Notify::new(), queued_bytes, bell }
+    }
+
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Wakes whoever waits for items.
+    pub(super) fn tell_reader(&self) {
+        self.lock().is_rung = false;
+        self.changed.notify_one();
     }
 
     /// Queues an answer to a request. Not refused: requests are only read while there is room.
@@ -128,18 +147,16 @@ impl Queue {
     }
 
     /// Queues events if there is room. A stream that holds nothing takes whatever comes.
-    fn offer(&self, item: WatchItem) -> bool {
+    fn offer(&self, item: WatchItem) -> Offered {
         let mut items = self.lock();
         let queued = self.queued_bytes.load(Ordering::Relaxed);
         let is_full = items.is_full() || queued > limits::WATCH_QUEUED_BYTES;
         if is_full && items.bytes > 0 {
             items.refused = true;
-            return false;
+            return Offered::Refused;
         }
         self.add(&mut items, item);
-        drop(items);
-        self.changed.notify_one();
-        true
+        if std::mem::replace(&mut items.is_rung, true) { Offered::Taken } else { Offered::Tell }
     }
 
     fn add(&self, items: &mut Items, item: WatchItem) {
@@ -173,9 +190,15 @@ impl Queue {
             items.refused = false;
             return Some(Taken::Room);
         }
-        let item = items.items.pop_front()?;
-        let charge = WatchCharge { queue: Arc::clone(self), bytes: item.bytes() };
-        Some(Taken::Item(item, charge))
+        let mut bytes = items.items.front()?.bytes();
+        let mut taken: Vec<WatchItem> = items.items.pop_front().into_iter().collect();
+        while let Some(more) = items.items.front().map(WatchItem::bytes)
+            && bytes + more <= TAKEN_BYTES
+        {
+            bytes += more;
+            taken.extend(items.items.pop_front());
+        }
+        Some(Taken::Items(taken, WatchCharge { queue: Arc::clone(self), bytes }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Items> {
@@ -197,12 +220,35 @@ impl Items {
     }
 }
 
-/// The queues as the watchers' sink.
+/// What became of events that were offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offered {
+    Refused,
+    /// Queued, and the reader knows or is going to be told.
+    Taken,
+    /// Queued, and the reader has to be told.
+    Tell,
+}
+
+/// The queues as the watchers' sink. Their readers are told when it is dropped.
 pub(super) struct Queues<'a> {
-    pub(super) queues: &'a BTreeMap<u64, Arc<Queue>>,
-    pub(super) events_sent: &'a AtomicU64,
+    queues: &'a BTreeMap<u64, Arc<Queue>>,
+    events_sent: &'a AtomicU64,
+    told: Vec<Arc<Queue>>,
     /// Responses queued since the lock was taken.
     pub(super) deliveries: u64,
+}
+
+impl<'a> Queues<'a> {
+    pub(super) fn new(queues: &'a BTreeMap<u64, Arc<Queue>>, events_sent: &'a AtomicU64) -> Self {
+        Self { queues, events_sent, told: Vec::new(), deliveries: 0 }
+    }
+}
+
+impl Drop for Queues<'_> {
+    fn drop(&mut self) {
+        bell::ring(std::mem::take(&mut self.told));
+    }
 }
 
 impl Sink for Queues<'_> {
@@ -215,13 +261,17 @@ impl Sink for Queues<'_> {
     ) -> bool {
         // A stream that is gone takes everything: its watchers go next.
         let Some(queue) = self.queues.get(&watcher.stream) else { return true };
-        let taken = queue.offer(WatchItem::Events {
+        let offered = queue.offer(WatchItem::Events {
             id: watcher.id,
             prev_kv,
             revision: header_revision,
             events: events.iter().map(|event| (*event).clone()).collect(),
         });
         self.deliveries += 1;
+        if offered == Offered::Tell {
+            self.told.push(Arc::clone(queue));
+        }
+        let taken = offered != Offered::Refused;
         if taken {
             self.events_sent.fetch_add(events.len() as u64, Ordering::Relaxed);
         }
@@ -251,17 +301,22 @@ mod tests {
     use bytes::Bytes;
     use mvcc::EventKind;
 
+    fn queue(total: &Arc<AtomicUsize>) -> Arc<Queue> {
+        Arc::new(Queue::new(Arc::clone(total), Arc::default()))
+    }
+
     fn offer(queue: &Queue, bytes: usize) -> bool {
         let kv = vec![b'x'; bytes].into();
         let event = Event { kind: EventKind::Put, key: Bytes::from("k"), kv, prev: None };
-        queue.offer(WatchItem::Events { id: 0, prev_kv: false, revision: 2, events: vec![event] })
+        let item = WatchItem::Events { id: 0, prev_kv: false, revision: 2, events: vec![event] };
+        queue.offer(item) != Offered::Refused
     }
 
     fn drain(queue: &Arc<Queue>) -> (usize, Option<usize>) {
         let (mut items, mut room_at) = (0, None);
         while let Some(taken) = queue.take() {
             match taken {
-                Taken::Item(..) => items += 1,
+                Taken::Items(taken, _) => items += taken.len(),
                 Taken::Room => assert_eq!(room_at.replace(items), None, "told twice"),
             }
         }
@@ -271,7 +326,7 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_events_until_half_of_it_is_gone() {
         let total = Arc::new(AtomicUsize::new(0));
-        let queue = Arc::new(Queue::new(Arc::clone(&total)));
+        let queue = queue(&total);
         for _ in 0..limits::WATCH_STREAM_RESPONSES {
             assert!(offer(&queue, 1));
         }
@@ -279,16 +334,21 @@ mod tests {
         // An answer to a request is never lost.
         queue.push(WatchItem::Canceled { id: 0, revision: 1 });
         let items = limits::WATCH_STREAM_RESPONSES + 1;
-        assert_eq!(drain(&queue), (items, Some(items / 2 + 1)));
+        let (drained, room_at) = drain(&queue);
+        assert_eq!(drained, items);
+        // Between two pieces.
+        let piece = TAKEN_BYTES / ITEM_BYTES;
+        let half = items / 2 + 1..items / 2 + 1 + piece;
+        assert!(room_at.is_some_and(|at| half.contains(&at)), "{room_at:?}");
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn what_was_taken_counts_until_it_is_sent() {
         let total = Arc::new(AtomicUsize::new(0));
-        let queue = Arc::new(Queue::new(Arc::clone(&total)));
+        let queue = queue(&total);
         assert!(offer(&queue, 2 * limits::WATCH_STREAM_BYTES), "it holds nothing");
-        let Some(Taken::Item(_, charge)) = queue.take() else { panic!() };
+        let Some(Taken::Items(_, charge)) = queue.take() else { panic!() };
         assert!(!offer(&queue, 1) && !queue.has_room());
         assert!(queue.take().is_none(), "no room as long as the item is on its way");
         drop(charge);
@@ -299,12 +359,53 @@ mod tests {
     }
 
     #[test]
+    fn items_are_taken_in_pieces_and_a_large_one_alone() {
+        let total = Arc::new(AtomicUsize::new(0));
+        let queue = queue(&total);
+        let sizes = [1, 1, TAKEN_BYTES, TAKEN_BYTES / 2, 1, TAKEN_BYTES / 2];
+        assert!(sizes.iter().all(|bytes| offer(&queue, *bytes)));
+        let mut pieces = Vec::new();
+        while let Some(Taken::Items(items, _)) = queue.take() {
+            pieces.push(items.len());
+        }
+        assert_eq!(pieces, [2, 1, 2, 1]);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_when_the_sink_is_gone() {
+        let bells = bell::Bells::default();
+        let total = Arc::default();
+        let queue = Arc::new(Queue::new(total, bells.of_current_runtime()));
+        let queues = BTreeMap::from([(7, Arc::clone(&queue))]);
+        let events_sent = AtomicU64::new(0);
+        let event =
+            Event { kind: EventKind::Put, key: Bytes::from("k"), kv: Bytes::new(), prev: None };
+        for round in 1..4 {
+            let mut sink = Queues::new(&queues, &events_sent);
+            for id in 0..3 {
+                assert!(sink.events(WatcherKey { stream: 7, id }, false, 2, &[&event]));
+            }
+            let reader = tokio::spawn({
+                let queue = Arc::clone(&queue);
+                async move { queue.changed.notified().await }
+            });
+            tokio::task::yield_now().await;
+            assert!(!reader.is_finished());
+            drop(sink);
+            reader.await.unwrap();
+            let Some(Taken::Items(items, _)) = queue.take() else { panic!() };
+            assert_eq!((items.len(), events_sent.load(Ordering::Relaxed)), (3, 3 * round));
+        }
+    }
+
+    #[test]
     fn all_queues_together_are_bounded() {
         let total = Arc::new(AtomicUsize::new(limits::WATCH_QUEUED_BYTES));
-        let queue = Arc::new(Queue::new(Arc::clone(&total)));
+        let queue = queue(&total);
         assert!(offer(&queue, 1), "each stream may hold one");
         assert!(!offer(&queue, 1));
-        let Some(Taken::Item(_, charge)) = queue.take() else { panic!() };
+        let Some(Taken::Items(_, charge)) = queue.take() else { panic!() };
         assert!(!offer(&queue, 1), "it holds one, on its way");
         drop(charge);
         assert!(matches!(queue.take(), Some(Taken::Room)));

@@ -20,7 +20,8 @@ impl WatchStream {
     pub(crate) fn open(shared: &Arc<Shared>) -> Self {
         let hub = &shared.watch;
         let id = hub.next_stream.fetch_add(1, Ordering::Relaxed);
-        let queue = Arc::new(Queue::new(Arc::clone(&hub.queued_bytes)));
+        let bell = hub.bells.of_current_runtime();
+        let queue = Arc::new(Queue::new(Arc::clone(&hub.queued_bytes), bell));
         hub.streams.fetch_add(1, Ordering::AcqRel);
         hub.lock_table().queues.insert(id, Arc::clone(&queue));
         // What was published while nobody listened is skipped now. Whoever saw no stream has left
@@ -94,12 +95,12 @@ impl WatchStream {
         watchers.notify_progress(self.id, &mut sink);
     }
 
-    /// The next response, and what it holds in the stream's account. Safe to be dropped and called
-    /// again.
-    pub async fn next(&self) -> (WatchItem, WatchCharge) {
+    /// The next responses, as many as make a piece of a good size, and what they hold in the stream's
+    /// account. Safe to be dropped and called again.
+    pub async fn next(&self) -> (Vec<WatchItem>, WatchCharge) {
         loop {
             match self.queue.next().await {
-                Taken::Item(item, charge) => return (item, charge),
+                Taken::Items(items, charge) => return (items, charge),
                 Taken::Room => {
                     let hub = self.hub();
                     hub.lock_table().watchers.unblock(self.id);
