@@ -379,8 +379,12 @@ mod tests {
         let queue = Arc::new(Queue::new(total, bells.of_current_runtime()));
         let queues = BTreeMap::from([(7, Arc::clone(&queue))]);
         let events_sent = AtomicU64::new(0);
-        let event =
-            Event { kind: EventKind::Put, key: Bytes::from("k"), kv: Bytes::new(), prev: None };
+        let event = Event {
+            kind: EventKind::Put,
+            key: Bytes::from("k"),
+            kv: vec![b'x'].into(),
+            prev: None,
+        };
         for round in 1..4 {
             let mut sink = Queues::new(&queues, &events_sent);
             for id in 0..3 {
