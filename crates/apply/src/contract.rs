@@ -38,6 +38,13 @@ pub trait Source {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), HistoryFault>;
+
+    /// All rows of bucket `key`, as one run of [`crate::read_run`] or several, each behind the one
+    /// before: whoever has threads makes several at a time.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row is malformed.
+    fn key_runs(&self) -> Result<Vec<mvcc::Run>, Fault>;
 }
 
 /// What a machine is told about its place; all of it is fixed for the life of the process.

@@ -35,7 +35,7 @@ pub use contract::{
 };
 pub use kind::RequestKind;
 pub use machine::Machine;
-pub use restore::V2_ROWS_DIFFER;
+pub use restore::{V2_ROWS_DIFFER, read_run};
 
 #[cfg(test)]
 mod tests;

@@ -143,14 +143,10 @@ fn restore_kv(
 ) -> Result<(mvcc::Store, lease::Table), Fault> {
     let finished = read_compaction(source, FINISHED_COMPACT)?;
     let scheduled = read_compaction(source, SCHEDULED_COMPACT)?;
-    let mut run = Run::default();
-    visit_rows(source, Bucket::Key, |key, value| {
-        let (revision, tombstone) =
-            RevKey::parse(key).ok_or_else(|| bad_row(Bucket::Key, key, "is no revision"))?;
-        Ok(run.push(revision, tombstone, value)?)
-    })?;
     let mut restorer = Restorer::new(finished, scheduled);
-    restorer.add(run)?;
+    for run in source.key_runs()? {
+        restorer.add(run)?;
+    }
     let mvcc::Restored { store, attachments } = restorer.finish()?;
     restored.resume_compaction = store.pending_compaction();
     let mut leases = restore_leases(source, settings)?;
@@ -160,6 +156,30 @@ fn restore_kv(
         }
     }
     Ok((store, leases))
+}
+
+/// Reads the rows of bucket `key` from one key on and, if there is a `below`, up to before that.
+///
+/// # Errors
+/// The database cannot be read, or a row is malformed or out of order.
+pub fn read_run(source: &dyn Source, from: &[u8], below: Option<&[u8]>) -> Result<Run, Fault> {
+    let mut run = Run::default();
+    let mut outcome = Ok(());
+    let add = |run: &mut Run, key: &[u8], value: &[u8]| -> Result<(), Fault> {
+        let (revision, tombstone) =
+            RevKey::parse(key).ok_or_else(|| bad_row(Bucket::Key, key, "is no revision"))?;
+        Ok(run.push(revision, tombstone, value)?)
+    };
+    source.scan(Bucket::Key, from, &mut |key, value| {
+        if below.is_some_and(|below| key >= below) {
+            return ControlFlow::Break(());
+        }
+        outcome = add(&mut run, key, value);
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    outcome?;
+    run.sort();
+    Ok(run)
 }
 
 fn read_compaction(source: &dyn Source, key: &'static [u8]) -> Result<Option<i64>, Fault> {

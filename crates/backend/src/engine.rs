@@ -62,6 +62,16 @@ pub trait View: Send + Sync {
     /// Those of reading the file.
     fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError>;
 
+    /// Keys that cut a bucket into about so many parts of equal size, ascending; none when it is
+    /// small.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    fn split(&self, bucket: Bucket, parts: usize) -> Result<Vec<Bytes>, EngineError> {
+        let _unused = (bucket, parts);
+        Ok(Vec::new())
+    }
+
     /// Length in bytes of the database image that [`View::read_image`] serves.
     fn image_len(&self) -> u64;
 
@@ -142,6 +152,10 @@ impl View for BoltView {
 
     fn scan(&self, bucket: Bucket, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         Ok(self.0.scan(bucket.name(), from, visit)?)
+    }
+
+    fn split(&self, bucket: Bucket, parts: usize) -> Result<Vec<Bytes>, EngineError> {
+        Ok(self.0.split(bucket.name(), parts)?)
     }
 
     fn image_len(&self) -> u64 {

@@ -14,8 +14,12 @@ use bytes::Bytes;
 
 use crate::error::BoltError;
 use crate::meta::{Meta, NO_FREELIST};
-use crate::page::{BucketRoot, DEPTH_MAX, ITEM_BUCKET, Kind, Page, PageId};
+use crate::page::{BucketRoot, DEPTH_MAX, Fault, ITEM_BUCKET, Kind, Page, PageId};
 use crate::store::{FIRST_PAGE, Pin, ReadAhead, Store, find_in_leaf};
+
+/// Children that a cut of a bucket should have on either side for each part, so that the parts come out
+/// about equal.
+const SPLIT_GRAIN: usize = 8;
 
 /// Receives a key and a value, and says whether to go on.
 type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
@@ -93,6 +97,42 @@ impl View {
             }
         };
         Ok(())
+    }
+
+    /// Keys that cut a bucket into about so many parts of equal size, ascending; fewer, or none, when
+    /// it is small. Only its upper pages are looked at.
+    ///
+    /// # Errors
+    /// [`BoltError::Io`] or [`BoltError::Corrupt`] from reading pages.
+    pub fn split(&self, bucket: &[u8], parts: usize) -> Result<Vec<Bytes>, BoltError> {
+        let (store, meta) = self.parts();
+        let Some(BucketRoot::Tree { root, .. }) = self.bucket(bucket)? else { return Ok(vec![]) };
+        let page = store.page(root, meta.high_water)?;
+        let mut children: Vec<(Bytes, PageId)> = self.children(&page, root)?;
+        if children.len() < parts * SPLIT_GRAIN {
+            let mut finer = Vec::new();
+            for (_, id) in &children {
+                finer.extend(self.children(&store.page(*id, meta.high_water)?, *id)?);
+            }
+            if !finer.is_empty() {
+                children = finer;
+            }
+        }
+        let at = |part: usize| {
+            let place = part * children.len() / parts;
+            children.get(place).map(|(key, _)| key.clone())
+        };
+        let mut cuts: Vec<Bytes> = (1..parts).filter_map(at).collect();
+        cuts.dedup();
+        Ok(cuts)
+    }
+
+    /// First keys and pages of the children of a branch; none of a leaf.
+    fn children(&self, page: &Page, id: PageId) -> Result<Vec<(Bytes, PageId)>, BoltError> {
+        let child = |index| Ok((Bytes::copy_from_slice(page.key(index)?), page.child(index)?));
+        let count = if page.kind == Kind::Branch { page.count() } else { 0 };
+        let children: Result<_, Fault> = (0..count).map(child).collect();
+        children.map_err(|fault| self.pinned.store.fault(id, fault))
     }
 
     /// Names of the buckets, ascending.

@@ -95,7 +95,8 @@ impl Member {
         let wal = log(&folder, Sync::Never);
         let view = engine.view();
         let base = SnapshotBase::default();
-        let restored = Machine::restore(&ViewSource(view.as_ref()), settings(), base);
+        let restored =
+            Machine::restore(&ViewSource { view: view.as_ref(), threads: 1 }, settings(), base);
         let (machine, _) = restored.expect("an empty database can be restored");
         let member = membership::Member {
             id: LOCAL,

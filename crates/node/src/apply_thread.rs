@@ -400,7 +400,7 @@ impl ApplyThread {
             v2: Some(v2),
             conf_state: meta.conf_state.clone(),
         };
-        let source = ViewSource(view.as_ref());
+        let source = ViewSource { view: view.as_ref(), threads: 1 };
         let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
         let mut overlay = Overlay::new();
         overlay.extend(restored.ops);

@@ -2,8 +2,8 @@
 //!
 //! Owns:       the order in which the files of a data directory are opened at start.
 //! Uses:       `wal`, `backend`, `consensus`, `apply`, over any [`disk::Disk`].
-//! Never:      clocks, the network: simulation boots its members through here too. One thread
-//!             restores the state while the database is being checked, unless options say no.
+//! Never:      clocks, the network: simulation boots its members through here too. Threads
+//!             that restore the state while the database is being checked, if options allow some.
 //! Invariants: raft starts at the newest valid WAL snapshot record; nothing is applied twice.
 //! Source:     design.md 4 "Restart as Go does"; disk-formats.md 4.
 
@@ -380,8 +380,10 @@ fn restore(
     base: SnapshotBase,
 ) -> Result<Opened, BootError> {
     let view = database.view();
-    let restore = move || Machine::restore(&ViewSource(view.as_ref()), settings, base);
-    if !options.restores_beside_check {
+    let threads = options.start_threads;
+    let restore =
+        move || Machine::restore(&ViewSource { view: view.as_ref(), threads }, settings, base);
+    if threads <= 1 {
         let engine = Box::new(database.check()?);
         return Ok((engine, restore()?));
     }

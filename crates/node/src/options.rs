@@ -102,9 +102,9 @@ pub struct Options {
     pub seed: u64,
     /// Target size of a log segment in bytes.
     pub segment_bytes: u64,
-    /// Whether a start restores the state on a thread of its own while the database is checked;
-    /// simulation does one after the other.
-    pub restores_beside_check: bool,
+    /// Threads that restore the state at a start, while another one checks the database. With one,
+    /// everything is done one after the other, as simulation needs it.
+    pub start_threads: usize,
 }
 
 impl Options {

@@ -370,11 +370,16 @@ impl History for OverlayHistory<'_> {
 }
 
 /// Rows of a view as the source that a machine is restored from.
-pub struct ViewSource<'a>(pub &'a dyn View);
+pub struct ViewSource<'a> {
+    /// The rows.
+    pub view: &'a dyn View,
+    /// Threads among which the rows of bucket `key` are split; with one, no other is started.
+    pub threads: usize,
+}
 
 impl apply::Source for ViewSource<'_> {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Bytes>, HistoryFault> {
-        self.0.get(bucket, key).map_err(|error| fault(&error))
+        self.view.get(bucket, key).map_err(|error| fault(&error))
     }
 
     fn scan(
@@ -383,10 +388,72 @@ impl apply::Source for ViewSource<'_> {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), HistoryFault> {
-        self.0.scan(bucket, from, visit).map_err(|error| fault(&error))
+        self.view.scan(bucket, from, visit).map_err(|error| fault(&error))
+    }
+
+    fn key_runs(&self) -> Result<Vec<mvcc::Run>, apply::Fault> {
+        if self.threads <= 1 {
+            return Ok(vec![apply::read_run(self, b"", None)?]);
+        }
+        let cuts = self.view.split(Bucket::Key, self.threads).map_err(|error| fault(&error))?;
+        let starts = std::iter::once(Bytes::new()).chain(cuts.iter().cloned());
+        let ends = cuts.iter().map(Some).chain([None]);
+        std::thread::scope(|scope| {
+            let read = |(from, below): (Bytes, Option<&'_ Bytes>)| {
+                let below = below.cloned();
+                scope.spawn(move || apply::read_run(self, &from, below.as_deref()))
+            };
+            let reading: Vec<_> = starts.zip(ends).map(read).collect();
+            let runs = reading.into_iter().map(std::thread::ScopedJoinHandle::join);
+            runs.map(|run| run.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
     }
 }
 
 pub(crate) fn fault(error: &EngineError) -> HistoryFault {
     HistoryFault(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use apply::Source as _;
+    use backend::{BoltEngine, Engine as _};
+    use mvcc::Restorer;
+    use prost::Message as _;
+    use types::Op;
+
+    use super::*;
+
+    #[test]
+    fn rows_read_by_several_threads_restore_the_same_store() {
+        let disk = simdisk::SimDisk::new(1).disk();
+        let mut engine = BoltEngine::open(disk.as_ref(), Path::new("/db"), true).unwrap();
+        let mut overlay = Overlay::new();
+        overlay.extend((2..5_000).map(|main| {
+            let pair = proto::mvccpb::KeyValue {
+                key: format!("key-{}", main * 7919 % 1_000).into_bytes().into(),
+                create_revision: main,
+                mod_revision: main,
+                version: 1,
+                value: vec![7; 200].into(),
+                ..Default::default()
+            };
+            Op::put(Bucket::Key, RevKey::new(main, 0).to_live().to_vec(), pair.encode_to_vec())
+        }));
+        engine.commit(&overlay.begin_flush().to_batch()).unwrap();
+        let view = engine.view();
+        let restored = |threads| {
+            let runs = ViewSource { view: view.as_ref(), threads }.key_runs().unwrap();
+            let count = runs.len();
+            let mut restorer = Restorer::new(None, None);
+            runs.into_iter().for_each(|run| restorer.add(run).unwrap());
+            (count, restorer.finish().unwrap())
+        };
+        let (one, expected) = restored(1);
+        let (several, found) = restored(4);
+        assert_eq!((one, several), (1, 4));
+        assert!(expected == found);
+    }
 }

@@ -21,6 +21,8 @@ use crate::error::StartError;
 use crate::listeners::{Bound, bind};
 use crate::shutdown;
 
+/// Threads that restore the state at a start.
+const START_THREADS_MAX: usize = 8;
 /// Log segment size, as etcd's.
 const SEGMENT_BYTES: u64 = 64_000_000;
 /// How long a lock on the data directory is waited for: a predecessor may be stopping.
@@ -254,7 +256,7 @@ fn options_of(config: &Config) -> Options {
         server_version: config::version::SERVER.to_owned(),
         seed: seed(),
         segment_bytes: SEGMENT_BYTES,
-        restores_beside_check: true,
+        start_threads: start_threads(),
     }
 }
 
@@ -277,6 +279,12 @@ fn limits_of(config: &Config) -> Limits {
         ping_timeout: config.serving.keepalive_timeout,
         ..Limits::default()
     }
+}
+
+/// As many as there are processors, up to a number beyond which the sorted parts cost more to merge.
+fn start_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.min(START_THREADS_MAX)
 }
 
 /// Members that start at the same moment must not draw the same election jitter.

@@ -118,7 +118,7 @@ impl Member {
                 .wrapping_mul(0x9e37_79b9)
                 .wrapping_add(self.id.0 ^ (self.lives << 32)),
             segment_bytes: config.segment_bytes,
-            restores_beside_check: false,
+            start_threads: 1,
         }
     }
 

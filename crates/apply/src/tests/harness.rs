@@ -74,6 +74,10 @@ impl Source for Rows {
         }
         Ok(())
     }
+
+    fn key_runs(&self) -> Result<Vec<mvcc::Run>, Fault> {
+        Ok(vec![crate::read_run(self, b"", None)?])
+    }
 }
 
 impl History for Rows {

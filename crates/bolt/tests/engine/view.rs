@@ -173,3 +173,27 @@ fn views_are_read_on_other_threads_while_commits_go_on() {
     });
     assert_same(&bolt.view(), &model, "after the threads");
 }
+
+#[test]
+fn cuts_of_a_bucket_make_parts_of_about_equal_size() {
+    let sim = SimDisk::new(1);
+    let disk = sim.disk();
+    let mut bolt = Bolt::create_or_open(&*disk, Path::new("/db"), Options::default()).unwrap();
+    let rows = |count: u32| {
+        let row = |n: u32| (n.to_be_bytes().to_vec().into(), Some(vec![7; 300].into()));
+        bolt::SortedBatch { buckets: vec![("key".into(), (0..count).map(row).collect())] }
+    };
+    bolt.commit(&rows(10)).unwrap();
+    assert_eq!(bolt.view().split(b"key", 4).unwrap(), [""; 0]);
+    assert_eq!(bolt.view().split(b"none", 4).unwrap(), [""; 0]);
+    for count in [1_000, 30_000] {
+        bolt.commit(&rows(count)).unwrap();
+        let cuts = bolt.view().split(b"key", 4).unwrap();
+        let places: Vec<u32> =
+            cuts.iter().map(|cut| u32::from_be_bytes(cut.as_ref().try_into().unwrap())).collect();
+        assert_eq!(places.len(), 3, "{places:?}");
+        for (part, place) in (1..).zip(places) {
+            assert!(place.abs_diff(part * count / 4) < count / 20, "part {part} from {place}");
+        }
+    }
+}

@@ -63,7 +63,7 @@ impl Setup {
             server_version: "3.5.12".to_owned(),
             seed: 1,
             segment_bytes: 4 << 20,
-            restores_beside_check: true,
+            start_threads: 2,
         };
         let grpc = GrpcOptions {
             max_request_bytes: types::limits::REQUEST_SIZE_MAX_BYTES,

@@ -54,7 +54,11 @@ pub(super) fn restart() -> Run {
         let engine = engine(&folder);
         let view = engine.view();
         let base = SnapshotBase::default();
-        let restored = Machine::restore(&ViewSource(view.as_ref()), member::settings(), base);
+        let restored = Machine::restore(
+            &ViewSource { view: view.as_ref(), threads: 1 },
+            member::settings(),
+            base,
+        );
         let (machine, _) = restored.expect("a database of ours");
         assert_eq!(machine.store().index_len() as u64, RESTART_ROWS);
         black_box(machine);

@@ -206,7 +206,7 @@ impl Shell {
             conf_state: metadata.conf_state.clone(),
         };
         self.view = engine.view();
-        let source = ViewSource(self.view.as_ref());
+        let source = ViewSource { view: self.view.as_ref(), threads: 1 };
         let (machine, restored) = Machine::restore(&source, self.settings.clone(), base)?;
         assert!(!restored.notes.iter().any(|note| note == apply::V2_ROWS_DIFFER), "v2 rows");
         let before = std::mem::replace(&mut self.machine, machine);
