@@ -1,4 +1,5 @@
-//! Builds the server and the measuring program with the release profile and compares servers.
+//! Builds the server and the measuring program as they are handed out (profile `dist`) and compares
+//! servers.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(&cargo)
-        .args(["build", "--quiet", "--release", "--bin", "etcd", "--bin", "bench"])
+        .args(["build", "--quiet", "--profile", "dist", "--bin", "etcd", "--bin", "bench"])
         .current_dir(crate::workspace())
         .status()
         .context("run cargo")?;
@@ -17,7 +18,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
     // Paths among the arguments are relative to where the user is.
     let status = Command::new(cargo)
-        .args(["run", "--quiet", "--release", "--package", "bench", "--bin", "bench", "--"])
+        .args(["run", "--quiet", "--profile", "dist", "--package", "bench", "--bin", "bench", "--"])
         .arg("compare")
         .args(arguments)
         .status()
