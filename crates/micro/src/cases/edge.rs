@@ -118,7 +118,7 @@ fn start() -> Node {
         server_version: "3.5.12".to_owned(),
         seed: 1,
         segment_bytes: 4 << 20,
-        restores_beside_check: true,
+        start_threads: 1,
     };
     let named = BTreeMap::from([("a".to_owned(), vec![PEER_URL.to_owned()])]);
     let (members, cluster_id) =
