@@ -84,10 +84,11 @@ pub async fn serve_connection<S>(
             request.extensions_mut().insert(line.clone());
         }
         let (router, request_under_way) = (router.clone(), UnderWay::begin(&answering));
-        async move {
+        // Boxed: hyper and tokio move the future of each HTTP/2 request half a dozen times.
+        Box::pin(async move {
             let _request_under_way = request_under_way;
             Ok::<_, Infallible>(router.answer(request).await)
-        }
+        })
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
