@@ -1,8 +1,9 @@
 //! Measuring: what a server costs per request, and how it stands against others.
 //!
 //! Owns:       loads and the report of one; the servers that `compare` starts.
-//! Uses:       `h2` and `hyper` directly, one thread per process of the generator; servers from outside: their sockets, `/metrics`, /proc; the claims and directories of
-//!             `e2e`; messages of `proto`.
+//! Uses:       `h2` and `hyper` directly, one thread per process of the generator; servers from
+//!             outside: their sockets, `/metrics`, /proc; the claims and directories of `e2e`;
+//!             messages of `proto`.
 //! Never:      code of the server; `--unsafe-no-fsync`; a figure of a load in which a request failed
 //!             without saying so.
 //! Invariants: generator and servers are separate processes, so CPU is counted by the kernel.

@@ -51,7 +51,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
         member.wait_healthy(SocketAddr::from((*host, 2379)))?;
     }
     let endpoint = format!("http://{}:2379", hosts[0]);
-    let report = load(&endpoint, options.seconds)?;
+    let servers: Vec<String> = members.iter().map(|member| member.child.id().to_string()).collect();
+    let report = load(&endpoint, &servers.join(","), options.seconds)?;
     for member in &mut members {
         member.stop()?;
     }
@@ -142,11 +143,11 @@ fn is_healthy(server: SocketAddr) -> bool {
     e2e::http::get_within(server, "/health", ANSWER_PATIENCE).is_ok_and(|reply| reply.status == 200)
 }
 
-fn load(endpoint: &str, seconds: u64) -> Result<LoadReport> {
+fn load(endpoint: &str, servers: &str, seconds: u64) -> Result<LoadReport> {
     let output = Command::new(std::env::current_exe().context("find this program")?)
         .args(["load", "--endpoint", endpoint, "--load", "put", "--json"])
         .args(["--connections", "1", "--outstanding", "1", "--keys", "10000"])
-        .args(["--value-bytes", "256", "--warm-up", "500ms"])
+        .args(["--value-bytes", "256", "--warm-up", "500ms", "--server-pid", servers])
         .args(["--duration", &format!("{}ms", seconds * 1000)])
         .stderr(Stdio::inherit())
         .output()

@@ -4,8 +4,8 @@
 //! Uses:       `disk`, `record`, `replay`.
 //! Never:      decides when to sync; goes on after a failed write or sync.
 //! Invariants: `offset` is the end of the last record in the tail segment; everything behind it in
-//!             the file is zero, some of it because it was written so; segments have contiguous sequence numbers; a segment has its head
-//!             on disk before it has its name.
+//!             the file is zero, some of it because it was written so; segments have contiguous
+//!             sequence numbers; a segment has its head on disk before it has its name.
 //! Source:     disk-formats.md 2.1, 2.5, 2.6, 2.9.
 
 use std::io;
@@ -492,9 +492,8 @@ fn keep_broken_copy(disk: &dyn Disk, segment: &Segment) -> Result<(), WalError> 
     }
 }
 
-/// Drops what follows the last record, durably. A sector of a torn group commit may have survived behind a
-/// lost one; half overwritten it would read as damage later. Like
-/// etcd, leaves a repaired segment at the length of its records.
+/// Drops what follows the last record, durably. A sector of a torn group commit may have survived
+/// behind a lost one; half overwritten it would read as damage later. Like etcd, leaves a repaired segment at the length of its records.
 fn zero_behind(tail: &Segment, end: &End, options: Options) -> Result<(), WalError> {
     let failed = |source| WalError::io("zero end of wal segment", &tail.path, source);
     let len = tail.file.len().map_err(failed)?;
